@@ -1,0 +1,94 @@
+-- Tier 0 and 1 of the KQI store: what was reported, what players did, what was sampled.
+-- Statements are separated by a line that holds only a semicolon. {engine} names are filled by cem.platform.facts_migrate:
+-- ReplacingMergeTree embedded, ReplicatedReplacingMergeTree on a cluster.
+-- Durability: a part and its directory are synced before an insert returns.
+
+CREATE TABLE IF NOT EXISTS reports
+(
+    window          DateTime('UTC'),
+    subscriber_id   String,
+    item_key        FixedString(32),            -- hex of 16 bytes: hash of (subscriber or install, report id)
+    report_id       String,
+    install_id      String,
+    observed_at     DateTime64(3, 'UTC'),
+    received_at     DateTime64(3, 'UTC'),
+    origin          LowCardinality(String),     -- 'device' or 'feed'
+    caller_id       LowCardinality(String),
+    session_id      String,
+    service         LowCardinality(String),
+    province        LowCardinality(String),
+    city            LowCardinality(String),
+    area            LowCardinality(String),
+    cell            String,
+    rat             LowCardinality(String),
+    slice           LowCardinality(String),
+    gateway         LowCardinality(String),
+    source          LowCardinality(String),
+    node            LowCardinality(String),
+    model           LowCardinality(String),
+    os              LowCardinality(String),
+    app_version     LowCardinality(String),
+    device_type     LowCardinality(String),
+    values          Map(LowCardinality(String), Float64),   -- indicators the report carries (rsrp_dbm, rtt_ms, ...)
+    body            String CODEC(ZSTD(3))                   -- the report as sent, unknown fields kept, number removed
+)
+ENGINE = ReplacingMergeTree(received_at)
+PARTITION BY toYYYYMMDD(window)
+ORDER BY (window, subscriber_id, item_key)
+TTL toDateTime(window) + INTERVAL 30 DAY
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+;
+CREATE TABLE IF NOT EXISTS player_events
+(
+    window          DateTime('UTC'),
+    session_id      String,
+    subscriber_id   String,
+    item_key        FixedString(32),
+    observed_at     DateTime64(3, 'UTC'),
+    received_at     DateTime64(3, 'UTC'),
+    sequence        UInt32,                     -- per session and origin; 0 where the sender has none
+    origin          LowCardinality(String),     -- 'sdk' or 'cmcd'
+    event           LowCardinality(String),     -- sdk_ingest.events.PlayerEventKind
+    values          Map(LowCardinality(String), Float64),   -- bitrate_kbps, buffer_ms, start_delay_ms, stall_ms, throughput_kbps, ...
+    labels          Map(LowCardinality(String), String)     -- source, node, content_id, error_code, stream_type, ...
+)
+ENGINE = ReplacingMergeTree(received_at)
+PARTITION BY toYYYYMMDD(window)
+ORDER BY (session_id, subscriber_id, window, item_key)
+TTL toDateTime(window) + INTERVAL 30 DAY
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+;
+CREATE TABLE IF NOT EXISTS samples
+(
+    window          DateTime('UTC'),
+    vantage         LowCardinality(String),     -- 'device', 'pipe', 'cloud'
+    service         LowCardinality(String),     -- 'video', 'web', 'iot'
+    subscriber_id   String,
+    item_key        FixedString(32),
+    version         UInt64,                     -- later versions of one sample replace earlier ones
+    observed_at     DateTime64(3, 'UTC'),
+    received_at     DateTime64(3, 'UTC'),
+    session_id      String,
+    origin          LowCardinality(String),     -- feed or process that sent it
+    province        LowCardinality(String),
+    city            LowCardinality(String),
+    area            LowCardinality(String),
+    cell            String,
+    rat             LowCardinality(String),
+    slice           LowCardinality(String),
+    gateway         LowCardinality(String),
+    source          LowCardinality(String),
+    node            LowCardinality(String),
+    model           LowCardinality(String),
+    os              LowCardinality(String),
+    app_version     LowCardinality(String),
+    device_type     LowCardinality(String),
+    values          Map(LowCardinality(String), Float64),
+    labels          Map(LowCardinality(String), String)
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMMDD(window)
+ORDER BY (window, vantage, service, subscriber_id, item_key)
+TTL toDateTime(window) + INTERVAL 30 DAY
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+;
