@@ -1,0 +1,87 @@
+"""What the service says of itself: JSON log lines with request ids, and Prometheus metrics.
+
+Log events carry names and numbers, never bodies, numbers of customers or tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+"""The one registry of the process; `/metrics` renders it."""
+
+HTTP_REQUESTS = Counter(
+    "cem_http_requests_total", "Answered requests.", ["method", "route", "status"], registry=REGISTRY
+)
+HTTP_SECONDS = Histogram(
+    "cem_http_request_seconds", "Time to the last byte of an answer.", ["method", "route"], registry=REGISTRY
+)
+HTTP_IN_FLIGHT = Gauge("cem_http_requests_in_flight", "Requests under way.", registry=REGISTRY)
+JOB_SECONDS = Histogram(
+    "cem_job_seconds", "Time of one unit of a background job.", ["job"], registry=REGISTRY
+)
+JOB_FAILURES = Counter("cem_job_failures_total", "Background jobs that failed.", ["job"], registry=REGISTRY)
+JOB_LAST_SUCCESS = Gauge(
+    "cem_job_last_success_timestamp_seconds",
+    "When a background job last ended well.",
+    ["job"],
+    registry=REGISTRY,
+)
+
+
+def configure_logging(level: str, *, as_json: bool) -> None:
+    """Send every log line to standard error, as JSON or readable, with the bound request id.
+
+    Parameters
+    ----------
+    level
+        `debug`, `info`, `warning` or `error`.
+    as_json
+        One JSON object a line; otherwise for a person's eyes.
+    """
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    renderer: list[Any] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers = []
+        logger.propagate = True
+    # URLs of upstreams may carry identifiers, and an access line is written by our own middleware.
+    for name in ("httpx", "httpcore", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger whose lines carry `name` and whatever the request has bound."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
