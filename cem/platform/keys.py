@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cem.platform.errors import ConfigurationError
+
 KEY_BYTES = 32
 """Length of every key [bytes]: AES-256, and the block that HMAC-SHA256 does not have to shorten."""
 
@@ -24,7 +26,7 @@ KEY_ID_BYTES = 4
 """Length of a key's public name [bytes]: enough to tell a handful of keys apart, too little to attack."""
 
 
-class KeyUnusableError(Exception):
+class KeyUnusableError(ConfigurationError):
     """A key is malformed, unreadable or too open; says which and what to do, never key material."""
 
 
@@ -78,8 +80,8 @@ class KeySettings:
     number_hash_key: str | None = field(default=None, repr=False)
     number_cipher_key: str | None = field(default=None, repr=False)
     number_cipher_previous_keys: tuple[str, ...] = field(default=(), repr=False)
-    device_token_key: str | None = field(default=None, repr=False)
-    device_token_previous_keys: tuple[str, ...] = field(default=(), repr=False)
+    token_key: str | None = field(default=None, repr=False)
+    token_previous_keys: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ class Keyring:
 
     number_hash: Key
     number_cipher: Key
-    device_token: Key
+    token: Key
     number_cipher_previous: tuple[Key, ...] = ()
-    device_token_previous: tuple[Key, ...] = ()
+    token_previous: tuple[Key, ...] = ()
 
     def fingerprints(self) -> Mapping[str, str]:
         """Fingerprint of the keys that stored data depends on, by purpose."""
@@ -118,9 +120,9 @@ def load_keyring(secrets_dir: Path, settings: KeySettings | None = None) -> Keyr
     return Keyring(
         number_hash=one(given.number_hash_key, "number_hash_key"),
         number_cipher=one(given.number_cipher_key, "number_cipher_key"),
-        device_token=one(given.device_token_key, "device_token_key"),
+        token=one(given.token_key, "token_key"),
         number_cipher_previous=several(given.number_cipher_previous_keys, "number_cipher_previous_keys"),
-        device_token_previous=several(given.device_token_previous_keys, "device_token_previous_keys"),
+        token_previous=several(given.token_previous_keys, "token_previous_keys"),
     )
 
 

@@ -18,7 +18,9 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Request, Security
+from fastapi.routing import iter_route_contexts
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.routing import Mount
 
 from cem.platform.errors import Forbidden, Unauthenticated
 from cem.platform.keys import Key, Keyring, KeySettings, KeyUnusableError, load_keyring, load_or_create_key
@@ -53,6 +55,8 @@ __all__ = [
     "Role",
     "check_same_origin",
     "equal_secrets",
+    "guarded_routes",
+    "guards_of",
     "load_keyring",
     "load_or_create_key",
     "mask_number",
@@ -378,18 +382,23 @@ def guards_of(route: Any) -> tuple[str, ...]:
     return () if dependant is None else tuple(walk(dependant))
 
 
-def unguarded_routes(routes: Iterable[Any]) -> list[str]:
-    """`METHOD path` of every API route (through included routers and mounts) that no guard stands before.
+def guarded_routes(app: Any) -> list[tuple[str, tuple[str, ...]]]:
+    """Every route of an application, through included routers and mounts: `METHODS path` and its guards.
 
-    Routes that are no FastAPI routes (static files, the documentation pages) are named by their path:
-    the caller decides which of them are meant.
+    Routes that are no FastAPI routes (static files, the documentation pages) can have no guard: a test
+    names those that are meant.
     """
-    missing: list[str] = []
-    for route in routes:
-        inner = getattr(route, "routes", None)
-        if inner:
-            missing.extend(unguarded_routes(inner))
-        elif not guards_of(route):
-            methods = ",".join(sorted(getattr(route, "methods", None) or ())) or "*"
-            missing.append(f"{methods} {getattr(route, 'path', route)}")
-    return missing
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for route in iter_route_contexts(app.routes):
+        mounted = getattr(route.original_route, "app", None)
+        if isinstance(route.original_route, Mount) and getattr(mounted, "routes", None):
+            found.extend(guarded_routes(mounted))
+            continue
+        methods = ",".join(sorted(getattr(route, "methods", None) or ())) or "*"
+        found.append((f"{methods} {route.path}", guards_of(route)))
+    return found
+
+
+def unguarded_routes(app: Any) -> list[str]:
+    """`METHODS path` of every route that no guard stands before."""
+    return [name for name, guards in guarded_routes(app) if not guards]
