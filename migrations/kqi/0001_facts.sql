@@ -1,11 +1,12 @@
 -- Tier 0 and 1 of the KQI store: what was reported, what players did, what was sampled.
--- Statements are separated by a line that holds only a semicolon. {engine} names are filled by cem.platform.facts_migrate:
--- ReplacingMergeTree embedded, ReplicatedReplacingMergeTree on a cluster.
+-- Statements are separated by a line that holds only a semicolon. cem.platform.facts_migrate fills two names: nothing on
+-- one server; ON CLUSTER and a replicated engine where the setting kqi_cluster names a cluster.
 -- Durability: a part and its directory are synced before an insert returns.
+-- Windows are DateTime64(0): unlike a plain DateTime it comes back from a query as a time, not as a number.
 
-CREATE TABLE IF NOT EXISTS reports
+CREATE TABLE IF NOT EXISTS reports{on_cluster}
 (
-    window          DateTime('UTC'),
+    window          DateTime64(0, 'UTC'),
     subscriber_id   String,
     item_key        FixedString(32),            -- hex of 16 bytes: hash of (subscriber or install, report id)
     report_id       String,
@@ -32,15 +33,15 @@ CREATE TABLE IF NOT EXISTS reports
     values          Map(LowCardinality(String), Float64),   -- indicators the report carries (rsrp_dbm, rtt_ms, ...)
     body            String CODEC(ZSTD(3))                   -- the report as sent, unknown fields kept, number removed
 )
-ENGINE = ReplacingMergeTree(received_at)
+ENGINE = {replicated}ReplacingMergeTree(received_at)
 PARTITION BY toYYYYMMDD(window)
 ORDER BY (window, subscriber_id, item_key)
 TTL toDateTime(window) + INTERVAL 30 DAY
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 ;
-CREATE TABLE IF NOT EXISTS player_events
+CREATE TABLE IF NOT EXISTS player_events{on_cluster}
 (
-    window          DateTime('UTC'),
+    window          DateTime64(0, 'UTC'),
     session_id      String,
     subscriber_id   String,
     item_key        FixedString(32),
@@ -52,15 +53,15 @@ CREATE TABLE IF NOT EXISTS player_events
     values          Map(LowCardinality(String), Float64),   -- bitrate_kbps, buffer_ms, start_delay_ms, stall_ms, throughput_kbps, ...
     labels          Map(LowCardinality(String), String)     -- source, node, content_id, error_code, stream_type, ...
 )
-ENGINE = ReplacingMergeTree(received_at)
+ENGINE = {replicated}ReplacingMergeTree(received_at)
 PARTITION BY toYYYYMMDD(window)
 ORDER BY (session_id, subscriber_id, window, item_key)
 TTL toDateTime(window) + INTERVAL 30 DAY
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 ;
-CREATE TABLE IF NOT EXISTS samples
+CREATE TABLE IF NOT EXISTS samples{on_cluster}
 (
-    window          DateTime('UTC'),
+    window          DateTime64(0, 'UTC'),
     vantage         LowCardinality(String),     -- 'device', 'pipe', 'cloud'
     service         LowCardinality(String),     -- 'video', 'web', 'iot'
     subscriber_id   String,
@@ -86,7 +87,7 @@ CREATE TABLE IF NOT EXISTS samples
     values          Map(LowCardinality(String), Float64),
     labels          Map(LowCardinality(String), String)
 )
-ENGINE = ReplacingMergeTree(version)
+ENGINE = {replicated}ReplacingMergeTree(version)
 PARTITION BY toYYYYMMDD(window)
 ORDER BY (window, vantage, service, subscriber_id, item_key)
 TTL toDateTime(window) + INTERVAL 30 DAY
