@@ -1,0 +1,163 @@
+"""A customer of the test: one line, one handset, one page of a real browser that plays and taps "check".
+
+What the page's own media events say about the viewing is added up here (`own_figures`), apart from every
+formula of the service, so that the two can be compared.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Page
+
+PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True)
+class OwnFigures:
+    """A viewing as the page's own media events tell it. Times in ms; `start_delay_ms` none if it never played."""
+
+    start_delay_ms: float | None
+    stalls_ms: tuple[float, ...]
+    play_ms: float
+
+    @property
+    def stall_ms(self) -> float:
+        return sum(self.stalls_ms)
+
+    @property
+    def stall_ratio(self) -> float:
+        """Σ stall / (Σ stall + Σ play); the wait before the first picture is start delay, not stall. [0–1]"""
+        return self.stall_ms / (self.stall_ms + self.play_ms)
+
+
+def own_figures(truth: Iterable[Mapping[str, Any]]) -> OwnFigures:
+    """Add up a page's record: `requested`, `playing`, `waiting`, `pause`, `seeking`, `ended`, `fatal`, `left`."""
+    requested: float | None = None
+    start_delay: float | None = None
+    stalls: list[float] = []
+    played = 0.0
+    state, since = "idle", 0.0
+    for note in truth:
+        kind, at = str(note["kind"]), float(note["at"])
+        follows = {
+            "requested": "starting",
+            "playing": "playing",
+            "waiting": "stalled" if state == "playing" else state,
+            "pause": "paused",
+            "seeking": "seeking",
+            "ended": "over",
+            "fatal": "over",
+            "left": "over",
+        }.get(kind, state)
+        if kind == "requested" and requested is None:
+            requested = at
+        if kind == "playing" and start_delay is None and requested is not None:
+            start_delay = at - requested
+        if follows == state:
+            continue
+        if state == "playing":
+            played += at - since
+        if state == "stalled":
+            stalls.append(at - since)
+        state, since = follows, at
+    return OwnFigures(start_delay, tuple(stalls), played)
+
+
+@dataclass
+class Customer:
+    """One customer; `handset` is the part of the snapshot that a phone knows and a desktop browser does not."""
+
+    number: str
+    token: str
+    collector: str
+    handset: Mapping[str, Any]
+    context: BrowserContext
+    page: Page
+    session_id: str = field(default_factory=lambda: f"e2e-{uuid.uuid4()}")
+    token_in: str = "header"
+
+    @classmethod
+    def at(cls, browser: Browser, app_url: str, **known: Any) -> Customer:
+        """Open the app in a browser profile of its own."""
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{app_url}/player.html")
+        return cls(context=context, page=page, **known)
+
+    def play(self, film: str, **how: Any) -> None:
+        self.page.evaluate(
+            "how => customer.play(how)",
+            {
+                "film": film,
+                "sessionId": self.session_id,
+                "contentId": "film-1",
+                "collector": self.collector,
+                "token": self.token,
+                "tokenIn": self.token_in,
+                **how,
+            },
+        )
+
+    def truth(self) -> list[dict[str, Any]]:
+        return list(self.page.evaluate("() => customer.truth"))
+
+    def figures(self) -> OwnFigures:
+        return own_figures(self.truth())
+
+    def wait_for(self, kind: str, *, times: int = 1, patience_s: float = PATIENCE_S) -> None:
+        """Until the page has noted `kind` so often; fails with the page's record where it does not come."""
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            if sum(note["kind"] == kind for note in self.truth()) >= times:
+                return
+            self.page.wait_for_timeout(100)
+        failures = self.page.evaluate("() => customer.failures")
+        raise AssertionError(f"no {kind} within {patience_s} s: {self.truth()}, errors {failures}")
+
+    def rest(self, ms: float) -> None:
+        self.page.wait_for_timeout(ms)
+
+    def pause(self) -> None:
+        self.page.evaluate("() => customer.pause()")
+        self.wait_for("pause")
+
+    def leave(self) -> None:
+        """Stop watching; what the player still holds is sent."""
+        self.page.evaluate("() => customer.leave()")
+        self.page.wait_for_timeout(300)
+
+    def probe(self, *targets: tuple[str, str]) -> list[dict[str, Any]]:
+        """Measure (url, role) from the page, one after the other."""
+        return list(
+            self.page.evaluate(
+                "targets => customer.probes(targets)", [{"url": url, "role": role} for url, role in targets]
+            )
+        )
+
+    def check(
+        self, *, probes: list[dict[str, Any]], symptom: str, wait_ms: int = 8000, **player: Any
+    ) -> dict[str, Any]:
+        """Tap "check my service"; the answer's body, once it is a verdict."""
+        answer = self.page.evaluate(
+            "how => customer.check(how)",
+            {
+                "collector": self.collector,
+                "token": self.token,
+                "handset": self.handset,
+                "probes": probes,
+                "waitMs": wait_ms,
+                "symptom": symptom,
+                "sessionId": self.session_id,
+                "player": player,
+            },
+        )
+        assert answer["status"] == 200, answer
+        return dict(answer["body"])
+
+    def close(self) -> None:
+        self.context.close()

@@ -1,0 +1,57 @@
+"""The node that tests break: it does what its fault says, and its log tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.origin import Fault, Origin, cloud_samples
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Origin]:
+    (tmp_path / "a.ts").write_bytes(b"x" * 9000)
+    (tmp_path / "a.m3u8").write_text("#EXTM3U\n")
+    with Origin({"/film": tmp_path}, name="node") as started:
+        yield started
+
+
+@pytest.fixture
+def client(node: Origin) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=node.url, headers={"Connection": "close"}) as started:
+        yield started
+
+
+def test_a_healthy_node_delivers_to_pages_of_any_origin(node: Origin, client: httpx.Client) -> None:
+    answer = client.get("/film/a.ts")
+    assert (answer.status_code, len(answer.content)) == (200, 9000)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert client.get("/film/none.ts").status_code == 404
+    assert client.get("/film/..%2f..%2fetc/passwd").status_code == 404
+
+
+def test_a_third_of_the_covered_requests_fail_in_a_repeatable_order(
+    node: Origin, client: httpx.Client
+) -> None:
+    with node.broken(Fault(error_ratio=1 / 3, suffixes=(".ts",))):
+        seen = [client.get("/film/a.ts").status_code for _ in range(6)]
+        assert client.get("/film/a.m3u8").status_code == 200
+    assert seen == [200, 200, 503, 200, 200, 503]
+    assert client.get("/film/a.ts").status_code == 200
+
+
+def test_the_log_becomes_one_cloud_sample_per_session(node: Origin, client: httpx.Client) -> None:
+    query = {"CMCD": 'ot=v,sid="s-1",v=2'}
+    with node.broken(Fault(first_byte_delay_s=0.2, error_ratio=0.5)):
+        client.get("/film/a.ts", params=query)
+        client.get("/film/a.ts", params=query)
+    client.get("/film/a.ts")
+    [sample] = cloud_samples(
+        node.log.lines(), node="n", source="s", subscribers={"s-1": "+8613800000001"}, run="r"
+    )
+    assert sample["session_id"] == "s-1"
+    assert sample["indicators"]["http_5xx_ratio"] == 0.5
+    assert sample["indicators"]["first_byte_ms"] >= 200
