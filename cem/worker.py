@@ -1,7 +1,7 @@
 """Runs the background jobs: each in its own thread, one unit of work at a time, again after a pause.
 
-A job is killed with its process at any line; each is written so that running it again is right. One that fails
-is logged, counted and tried again with a growing pause; it never takes another one down.
+A job is killed with its process at any line; each is written so that running it again is right. One that
+fails is logged, counted and tried again with a growing pause; it never takes another one down.
 """
 
 from __future__ import annotations
