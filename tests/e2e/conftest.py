@@ -50,7 +50,7 @@ def _installed(modules: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the film's playlists and segments (20 s)."""
+    """Folder with the film's playlists and segments."""
     folder = tmp_path_factory.mktemp("film")
     make_film(folder)
     return folder

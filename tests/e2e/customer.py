@@ -131,13 +131,16 @@ class Customer:
         self.page.evaluate("() => customer.leave()")
         self.page.wait_for_timeout(300)
 
-    def probe(self, *targets: tuple[str, str]) -> list[dict[str, Any]]:
-        """Measure (url, role) from the page, one after the other."""
-        return list(
-            self.page.evaluate(
-                "targets => customer.probes(targets)", [{"url": url, "role": role} for url, role in targets]
-            )
+    def start_probing(self, *targets: tuple[str, str]) -> None:
+        """Begin to measure (url, role) from the page, one after the other; `probed` has the result."""
+        self.page.evaluate(
+            "targets => { customer.measuring = customer.probes(targets); }",
+            [{"url": url, "role": role} for url, role in targets],
         )
+
+    def probed(self) -> list[dict[str, Any]]:
+        """What `start_probing` measured, once it has."""
+        return list(self.page.evaluate("() => customer.measuring"))
 
     def check(
         self, *, probes: list[dict[str, Any]], symptom: str, wait_ms: int = 8000, **player: Any

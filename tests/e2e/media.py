@@ -13,8 +13,8 @@ SEGMENT_S = 2
 RENDITIONS = (("low", "160x90", 120), ("high", "320x180", 400))
 
 
-def make_film(folder: Path, *, duration_s: int = 20) -> Path:
-    """Write the film's playlists and segments into `folder` (about a second's work); returns the master."""
+def make_film(folder: Path, *, duration_s: int = 60) -> Path:
+    """Write the film's playlists and segments into `folder` (a few seconds' work); returns the master."""
     folder.mkdir(parents=True, exist_ok=True)
     master = ["#EXTM3U", "#EXT-X-VERSION:3"]
     for name, size, kbps in RENDITIONS:

@@ -6,6 +6,7 @@ const customer = {
   truth: [], // {kind, at}: at is milliseconds since 1970, from the page's monotonic clock
   failures: [], // what hls.js reported as an error: {details, fatal, status}
   hls: null,
+  measuring: null, // the probes under way: a promise
 
   note(kind) {
     this.truth.push({ kind, at: performance.timeOrigin + performance.now() });
