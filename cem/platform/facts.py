@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyarrow as pa
 
@@ -101,7 +101,8 @@ def open_facts(url: str, *, connections: int = 4, cluster: str = "") -> FactStor
     ----------
     url
         `chdb:///relative/folder`, `chdb:////absolute/folder` (as SQLite's URLs), or
-        `clickhouse://user:password@host:port/database` (`clickhouses://` for TLS).
+        `clickhouse://user:password@host:port/database`; `clickhouses://…` for TLS, where `?ca_cert=file.pem`
+        names the authority that signed the server's certificate.
     connections
         Statements that run at the same time. [1]
     cluster
@@ -142,6 +143,7 @@ def open_facts(url: str, *, connections: int = 4, cluster: str = "") -> FactStor
             username=unquote(parts.username or "default"),
             password=unquote(parts.password or ""),
             secure=parts.scheme == "clickhouses",
+            ca_cert=parse_qs(parts.query).get("ca_cert", [""])[-1],
             connections=connections,
             cluster=cluster,
         )
@@ -193,3 +195,15 @@ def table_rows(table: pa.Table) -> list[dict[str, Any]]:
                 if row[name] is not None:
                     row[name] = row[name].astimezone(UTC)
     return rows
+
+
+_CODE = re.compile(r"[Cc]ode:? (\d+)")
+_NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)")
+
+
+def describe(message: str) -> str:
+    """What may be said of an engine's error: code and name. Its text can quote rows: it stays inside."""
+    code, names = _CODE.search(message), _NAME.findall(message)
+    if not code:
+        return "The KQI store failed."
+    return f"The KQI store refused: code {code[1]}{' ' + names[-1] if names else ''}."

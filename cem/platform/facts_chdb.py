@@ -26,6 +26,7 @@ from cem.platform.facts import (
     QUERY_TIMEOUT_S,
     InsertFormat,
     check_insert,
+    describe,
     table_rows,
     to_literal,
 )
@@ -207,19 +208,6 @@ def _errors() -> Iterator[None]:
         if type(error).__module__.startswith("chdb"):
             raise FactStoreError(describe(str(error))) from error
         raise
-
-
-_CODE = re.compile(r"Code: (\d+)")
-_NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)")
-
-
-def describe(message: str) -> str:
-    """What may be said of an engine's error: its code and name. Its text can quote rows, so it stays
-    inside."""
-    code, names = _CODE.search(message), _NAME.findall(message)
-    if not code:
-        return "The KQI store failed."
-    return f"The KQI store refused: code {code[1]}{' ' + names[-1] if names else ''}."
 
 
 def _why_not(path: str, error: Exception) -> str:
