@@ -93,3 +93,17 @@ ORDER BY (window, vantage, service, subscriber_id, item_key)
 TTL toDateTime(window) + INTERVAL 30 DAY
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 ;
+-- Keys of stored items whatever their time, so that an item sent again with another time is still the same item.
+-- Derived from the facts (cem.platform.item_keys mends it at start). Few rows a granule: looked up by single keys.
+CREATE TABLE IF NOT EXISTS item_keys{on_cluster}
+(
+    item_key        FixedString(32),
+    kind            LowCardinality(String),     -- the fact table that holds the item
+    committed_at    DateTime64(3, 'UTC')
+)
+ENGINE = {replicated}ReplacingMergeTree(committed_at)
+PARTITION BY toYYYYMMDD(committed_at)
+ORDER BY item_key
+TTL toDateTime(committed_at) + INTERVAL 4 DAY
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 256
+;
