@@ -106,6 +106,12 @@ class Settings(BaseModel):
     token_key: SecretStr = Field(
         default=SecretStr(""), description="Base64 of 32 bytes: signs device tokens."
     )
+    number_cipher_previous_keys: list[SecretStr] = Field(
+        default_factory=list, description="Earlier number_cipher_keys, which still decrypt."
+    )
+    token_previous_keys: list[SecretStr] = Field(
+        default_factory=list, description="Earlier token_keys, whose tokens still hold until they end."
+    )
     country_code: str = Field(
         default="86", pattern=r"^[1-9]\d{0,2}$", description="Put before numbers without one."
     )
