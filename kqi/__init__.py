@@ -1,0 +1,1 @@
+"""Experience in numbers: the indicator catalogue, feeds, samples, sessions and quarter-hour cubes."""
