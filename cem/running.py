@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import click
 
@@ -89,12 +90,14 @@ async def _background(
 
 
 async def _drive(house: House, listening: asyncio.Future[str]) -> None:
-    from cem.demo.driver import run_demo  # noqa: PLC0415 - only where the demo is on
+    from cem.demo.driver import DemoSettings, run_demo  # noqa: PLC0415 - only where the demo is on
 
     url = await listening
     try:
         with house.demo_keys() as keys:
-            await run_demo(url, keys, seed=house.settings.demo_seed, clock=house.clock)
+            await run_demo(
+                url, keys, DemoSettings(seed=house.settings.demo_seed), house.clock, asyncio.Event()
+            )
     except asyncio.CancelledError:
         raise
     except Exception as error:  # the edge of the demo: it must not take the service down
@@ -103,7 +106,7 @@ async def _drive(house: House, listening: asyncio.Future[str]) -> None:
 
 def run_demo_against(house: House, url: str, history_min: int) -> None:
     """Drive a service that runs elsewhere, until interrupted."""
-    from cem.demo.driver import run_demo  # noqa: PLC0415 - only where the demo is on
+    from cem.demo.driver import DemoSettings, run_demo  # noqa: PLC0415 - only where the demo is on
 
     async def drive() -> None:
         loop = asyncio.get_running_loop()
@@ -112,9 +115,8 @@ def run_demo_against(house: House, url: str, history_min: int) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
         with house.demo_keys() as keys, contextlib.suppress(asyncio.CancelledError):
-            await run_demo(
-                url, keys, seed=house.settings.demo_seed, clock=house.clock, history_min=history_min
-            )
+            chosen = DemoSettings(seed=house.settings.demo_seed, history=timedelta(minutes=history_min))
+            await run_demo(url, keys, chosen, house.clock, asyncio.Event())
 
     asyncio.run(drive())
 
