@@ -1,6 +1,8 @@
-"""Routes of who may: logins, oneself, device tokens, users, keys, the audit log."""
+"""Routes of who may: logins, oneself, device tokens, users, keys, the audit log.
 
-from __future__ import annotations
+Annotations here are evaluated as they are written: FastAPI could not find a guard that lives in a closure
+behind a postponed one, and would take the parameter for a query.
+"""
 
 from collections.abc import Callable
 from contextvars import copy_context

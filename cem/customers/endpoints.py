@@ -1,6 +1,7 @@
-"""Routes of the customers' room: parse, authorise, hand over."""
+"""Routes of the customers' room: parse, authorise, hand over.
 
-from __future__ import annotations
+Annotations here are evaluated as they are written (see `cem.access.endpoints`).
+"""
 
 from typing import Annotated
 
