@@ -25,7 +25,6 @@ from sdk_ingest.vocabulary import (
     NetworkType,
     Percent,
     PlayerEventKind,
-    PrivateDns,
     ProbeRole,
     Ratio,
     Resolver,
@@ -80,7 +79,10 @@ class DeviceSettings(Struct, frozen=True, kw_only=True):
     apn: Annotated[str, Meta(max_length=100)] | None = None  # TS 23.003 §9.1: at most 100 octets
     vpn: bool | None = None
     proxy: bool | None = None
-    private_dns: PrivateDns | None = None
+    private_dns: (
+        Annotated[str, Meta(max_length=253, description="`off`, `auto`, or the host the customer has set.")]
+        | None
+    ) = None
     data_saver: bool | None = None
     power_save: bool | None = None
     background_restricted: bool | None = None

@@ -91,14 +91,6 @@ class NetworkType(StrEnum):
     NONE = "none"
 
 
-class PrivateDns(StrEnum):
-    """Private DNS setting: off, opportunistic, or a host of the customer's own."""
-
-    OFF = "off"
-    AUTO = "auto"
-    HOST = "host"
-
-
 class Resolver(StrEnum):
     """Whose resolver answered."""
 
