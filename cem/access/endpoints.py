@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from cem.access import schemas
 from cem.access.audit import AuditLog
@@ -30,7 +30,11 @@ HASHING_TIMEOUT_S = 10.0
 
 _NO_STORE = "no-store"
 _Limit = Annotated[int, Query(ge=1, le=200, description="Most items in one page.")]
-_After = Annotated[str | None, Query(max_length=64, description="`next` of the page before.")]
+_After = Annotated[
+    str | None, Query(max_length=64, pattern=r"^[A-Za-z0-9._-]*$", description="`next` of the page before.")
+]
+_UserId = Annotated[str, Path(pattern=r"^usr_[0-9a-z]{26}$")]
+_KeyId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 _THROTTLED: dict[int | str, dict[str, Any]] = {
     429: {"description": "Too many failures for this name or address; see Retry-After."}
 }
@@ -208,7 +212,7 @@ def _add_users(router: APIRouter, service: AccessService, hashing: HashingThread
         responses={404: {"description": "No such user."}, 409: {"description": "The last administrator."}},
     )
     async def change_user(
-        user_id: str, body: schemas.UserChange, principal: Annotated[Principal, Depends(administrator)]
+        user_id: _UserId, body: schemas.UserChange, principal: Annotated[Principal, Depends(administrator)]
     ) -> schemas.UserAnswer:
         user = await run_blocking(
             service.change_user,
@@ -228,7 +232,7 @@ def _add_users(router: APIRouter, service: AccessService, hashing: HashingThread
         responses={404: {"description": "No such user."}},
     )
     async def reset_password(
-        user_id: str, response: Response, principal: Annotated[Principal, Depends(administrator)]
+        user_id: _UserId, response: Response, principal: Annotated[Principal, Depends(administrator)]
     ) -> schemas.ResetAnswer:
         password = await hashing.run(lambda: service.reset_password(principal, user_id))
         response.headers["Cache-Control"] = _NO_STORE
@@ -277,7 +281,7 @@ def _add_keys(router: APIRouter, service: AccessService, guard: Guard) -> None:
         status_code=204,
         responses={404: {"description": "No such key."}},
     )
-    async def revoke_key(key_id: str, principal: Annotated[Principal, Depends(administrator)]) -> None:
+    async def revoke_key(key_id: _KeyId, principal: Annotated[Principal, Depends(administrator)]) -> None:
         await run_blocking(service.revoke_key, principal, key_id)
 
 

@@ -17,6 +17,8 @@ def _example(**values: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [values]})
 
 
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL stores no NUL, and nobody reads the others
+_ID = r"^[A-Za-z0-9_.:-]*$"
 _Password = Annotated[str, Field(min_length=1, max_length=200, repr=False)]
 _USER = "usr_01kaxm2v6q3m8d1v5z0c9r7t4y"
 _AT = "2026-11-22T07:30:00Z"
@@ -96,7 +98,7 @@ class NewUserRequest(BaseModel):
 
     name: str = Field(min_length=3, max_length=64)
     roles: list[Role] = Field(min_length=1, max_length=len(Role))
-    display_name: str = Field(default="", max_length=120)
+    display_name: str = Field(default="", max_length=120, pattern=_PRINTABLE)
     password: _Password | None = Field(default=None, description="None: a random one, shown in the answer.")
 
 
@@ -107,7 +109,7 @@ class UserChange(BaseModel):
 
     roles: list[Role] | None = Field(default=None, min_length=1, max_length=len(Role))
     disabled: bool | None = None
-    display_name: str | None = Field(default=None, min_length=1, max_length=120)
+    display_name: str | None = Field(default=None, min_length=1, max_length=120, pattern=_PRINTABLE)
 
 
 class UserAnswer(BaseModel):
@@ -172,7 +174,7 @@ class NewKeyRequest(BaseModel):
 
     model_config = _example(name="core probes, north", kind="feed", permissions=["samples_write"])
 
-    name: str = Field(min_length=1, max_length=120)
+    name: str = Field(min_length=1, max_length=120, pattern=_PRINTABLE)
     kind: Literal[PrincipalKind.FEED, PrincipalKind.SYSTEM]
     permissions: list[Permission] = Field(min_length=1, max_length=len(Permission))
     expires_at: AwareDatetime | None = None
@@ -240,7 +242,7 @@ class DeviceTokenRequest(BaseModel):
     )
 
     number: str = Field(min_length=1, max_length=64, repr=False)
-    install_id: str | None = Field(default=None, min_length=1, max_length=128)
+    install_id: str | None = Field(default=None, min_length=1, max_length=128, pattern=_PRINTABLE)
     ttl_s: int = Field(default=900, ge=SHORTEST_TTL_S, le=LONGEST_TTL_S, description="Life of the token. [s]")
 
 
@@ -314,15 +316,20 @@ class AuditQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    principal_id: str | None = Field(default=None, max_length=64)
-    action: str | None = Field(default=None, max_length=64, examples=["customers.lookup"])
+    principal_id: str | None = Field(default=None, max_length=64, pattern=_ID)
+    action: str | None = Field(default=None, max_length=64, pattern=_ID, examples=["customers.lookup"])
     subject: str | None = Field(
-        default=None, max_length=120, pattern=r"^[a-z]", description="An id, such as a subscriber_id."
+        default=None,
+        max_length=120,
+        pattern=r"^[A-Za-z][A-Za-z0-9_.:-]*$",
+        description="An id, such as a subscriber_id.",
     )
-    outcome: str | None = Field(default=None, max_length=32)
+    outcome: str | None = Field(default=None, max_length=32, pattern=_ID)
     since: AwareDatetime | None = Field(default=None, description="Inclusive.")
     until: AwareDatetime | None = Field(default=None, description="Exclusive.")
-    before: str | None = Field(default=None, max_length=40, description="Cursor of the page before.")
+    before: str | None = Field(
+        default=None, max_length=40, pattern=_ID, description="Cursor of the page before."
+    )
     limit: int = Field(default=50, ge=1, le=500)
 
     def wanted(self) -> AuditFilter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +13,7 @@ from cem.access.credentials import Credential, CredentialKind
 from cem.access.models import ApiKey, StaffUser
 from cem.access.passwords import Passwords, check_new_password, random_password
 from cem.access.records import KeyInfo, User
-from cem.access.sessions import normal_name
+from cem.access.sessions import USER_NAME, normal_name
 from cem.access.tokens import DeviceTokens, MintedToken
 from cem.platform.clock import Clock
 from cem.platform.db import Database, new_id
@@ -25,8 +24,6 @@ COMMAND_LINE = Principal(kind=PrincipalKind.SYSTEM, id="command-line", display="
 """Who acts when an operator uses the `cem` command on the machine itself."""
 
 FIRST_ADMINISTRATOR = "administrator"
-
-USER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}[a-z0-9]")
 
 
 class SubscriberPort(Protocol):

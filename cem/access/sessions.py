@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -55,6 +56,10 @@ def staff_principal(user: StaffUser) -> Principal:
     )
 
 
+USER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}[a-z0-9]")
+"""What a user is called; nothing else is ever looked for."""
+
+
 def normal_name(name: str) -> str:
     """One spelling of a user name."""
     return name.strip().casefold()
@@ -98,7 +103,7 @@ class SessionService:
         name = normal_name(name)
         self._count(name, address)
         with self._database.read() as session:
-            user = repository.user_by_name(session, name)
+            user = repository.user_by_name(session, name) if USER_NAME.fullmatch(name) else None
             user_id = None if user is None else user.id
             stored = None if user is None or user.disabled_at else user.password_hash
         verification = self._passwords.verify(stored, password)

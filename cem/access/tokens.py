@@ -93,7 +93,7 @@ class DeviceTokens:
             of them, except for expiry, which a client has to tell from the rest.
         """
         now_s = int(self._clock.now().timestamp())
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = hashlib.sha256(token.encode(errors="replace")).digest()
         with self._lock:
             known = self._verified.get(digest)
             if known is not None:

@@ -9,9 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cem.customers.service import FoundCustomer, Upserted
 
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL stores no NUL, and nobody reads the others
 Number = Annotated[str, Field(min_length=1, max_length=64, examples=["+8613812345678"], repr=False)]
 AttributeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
-AttributeValue = Annotated[str, StringConstraints(max_length=200)] | bool | int | float | None
+AttributeValue = (
+    Annotated[str, StringConstraints(max_length=200, pattern=_PRINTABLE)] | bool | int | float | None
+)
 
 
 class LookupRequest(BaseModel):
@@ -140,7 +143,9 @@ class RevealRequest(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"reason": "call back on complaint 2026-1187"}]}
     )
 
-    reason: str = Field(min_length=1, max_length=500, description="Goes into the audit log.")
+    reason: str = Field(
+        min_length=1, max_length=500, pattern=_PRINTABLE, description="Goes into the audit log."
+    )
 
 
 class RevealAnswer(BaseModel):
