@@ -99,7 +99,13 @@ class NewUserRequest(BaseModel):
     name: str = Field(min_length=3, max_length=64)
     roles: list[Role] = Field(min_length=1, max_length=len(Role))
     display_name: str = Field(default="", max_length=120, pattern=_PRINTABLE)
-    password: _Password | None = Field(default=None, description="None: a random one, shown in the answer.")
+    password: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        repr=False,
+        description="None: a random one, shown in the answer.",
+    )
 
 
 class UserChange(BaseModel):
