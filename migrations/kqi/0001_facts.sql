@@ -31,7 +31,9 @@ CREATE TABLE IF NOT EXISTS reports{on_cluster}
     app_version     LowCardinality(String),
     device_type     LowCardinality(String),
     values          Map(LowCardinality(String), Float64),   -- indicators the report carries (rsrp_dbm, rtt_ms, ...)
-    body            String CODEC(ZSTD(3))                   -- the report as sent, unknown fields kept, number removed
+    body            String CODEC(ZSTD(3)),                  -- the report as sent, unknown fields kept, number removed
+    INDEX received  received_at TYPE minmax GRANULARITY 1,  -- what came since a job's mark
+    INDEX lines     subscriber_id TYPE bloom_filter GRANULARITY 1
 )
 ENGINE = {replicated}ReplacingMergeTree(received_at)
 PARTITION BY toYYYYMMDD(window)
@@ -51,7 +53,8 @@ CREATE TABLE IF NOT EXISTS player_events{on_cluster}
     origin          LowCardinality(String),     -- 'sdk' or 'cmcd'
     event           LowCardinality(String),     -- sdk_ingest.events.PlayerEventKind
     values          Map(LowCardinality(String), Float64),   -- bitrate_kbps, buffer_ms, start_delay_ms, stall_ms, throughput_kbps, ...
-    labels          Map(LowCardinality(String), String)     -- source, node, content_id, error_code, stream_type, ...
+    labels          Map(LowCardinality(String), String),    -- source, node, content_id, error_code, stream_type, ...
+    INDEX received  received_at TYPE minmax GRANULARITY 1
 )
 ENGINE = {replicated}ReplacingMergeTree(received_at)
 PARTITION BY toYYYYMMDD(window)
@@ -85,7 +88,10 @@ CREATE TABLE IF NOT EXISTS samples{on_cluster}
     app_version     LowCardinality(String),
     device_type     LowCardinality(String),
     values          Map(LowCardinality(String), Float64),
-    labels          Map(LowCardinality(String), String)
+    labels          Map(LowCardinality(String), String),
+    INDEX received  received_at TYPE minmax GRANULARITY 1,
+    INDEX lines     subscriber_id TYPE bloom_filter GRANULARITY 1,
+    INDEX sessions  session_id TYPE bloom_filter GRANULARITY 1
 )
 ENGINE = {replicated}ReplacingMergeTree(version)
 PARTITION BY toYYYYMMDD(window)
