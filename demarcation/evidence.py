@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Any
 
 from cem.platform.errors import ConfigurationError
-from demarcation.taxonomy import Text
+from demarcation.taxonomy import Text, load_taxonomy
 
 Value = bool | float | str
 """What a fact may be. Numbers are floats; lists (of provisioned APNs) are comma-joined text."""
@@ -196,4 +196,13 @@ def catalogue() -> Mapping[str, EvidenceKey]:
             entry["source"],
             Text(entry["zh"], entry["en"]),
         )
+    for cause in load_taxonomy().faults():
+        if cause.shared:
+            key = order_key(cause.id)
+            entries[key] = EvidenceKey(key, "bool", "", -math.inf, math.inf, "orders", cause.meaning)
     return entries
+
+
+def order_key(cause: str) -> str:
+    """The key that says whether an open order of this cause covers the fault."""
+    return f"orders.{cause}"

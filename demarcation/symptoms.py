@@ -63,6 +63,9 @@ _REFINED_BY: Mapping[Symptom, frozenset[Symptom]] = MappingProxyType(
 )
 
 
+_KNOWN: Mapping[str, Symptom] = MappingProxyType({symptom.value: symptom for symptom in Symptom})
+
+
 @dataclass(frozen=True, slots=True)
 class Symptoms:
     """What the customer stated and what was measured; `all` is what a cause has to explain."""
@@ -108,4 +111,4 @@ def derive_symptoms(facts: EvidenceSet, stated: str | None) -> Symptoms:
         found.add(Symptom.IOT_SILENT)
     measured = frozenset(one for one in found if not (_REFINED_BY.get(one, frozenset()) & found))
     known = stated.strip().lower() if stated else ""
-    return Symptoms(Symptom(known) if known in Symptom else None, measured)
+    return Symptoms(_KNOWN.get(known), measured)
