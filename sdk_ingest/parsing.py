@@ -317,10 +317,12 @@ def _cut_loosely(body: bytes, max_items: int) -> list[bytes]:
     if text[at : at + 1] != "[":
         return []
     try:
-        while len(items) <= max_items:
+        while True:
             start = _GAP.match(text, at + 1).end()  # type: ignore[union-attr]
             _, end = _loose.raw_decode(text, start)
             items.append(text[start:end].encode("utf-8", "surrogateescape"))
+            if len(items) > max_items:
+                break
             at = _GAP.match(text, end).end()  # type: ignore[union-attr]
             if text[at : at + 1] == "]":
                 return items if _GAP.fullmatch(text, at + 1) else []
