@@ -136,9 +136,7 @@ def casefile_from_raw(
     try:
         samples = [read_sample(item) for item in document.get("samples", ())]
         orders = [_order(item, at) for item in document.get("orders", ())]
-        answers = {
-            str(name): dict(answer) for name, answer in dict(document.get("upstreams", {})).items()
-        }
+        answers = {str(name): dict(answer) for name, answer in dict(document.get("upstreams", {})).items()}
         peers = read_peers(document.get("peers", ()))
     except BundleError:
         raise

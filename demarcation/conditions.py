@@ -136,7 +136,9 @@ def parse_condition(data: Any, catalogue: Mapping[str, EvidenceKey], depth: int 
     if "key" in data:
         return _comparison(data, catalogue)
     if len(data) != 1:
-        raise ConditionError(f"a condition holds one of all, any, not, not_known or a key; got {sorted(data)}")
+        raise ConditionError(
+            f"a condition holds one of all, any, not, not_known or a key; got {sorted(data)}"
+        )
     operator, inner = next(iter(data.items()))
     if operator in {"all", "any"}:
         parts = _parts(inner, catalogue, depth)
@@ -190,7 +192,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _keys(parts: Sequence[Condition]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key for part in parts for key in part.keys()))
+    return tuple(dict.fromkeys(key for part in parts for key in part.keys()))  # noqa: SIM118 - `keys` is a condition's own
 
 
 def _of(truth: bool) -> Ternary:

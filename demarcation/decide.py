@@ -231,9 +231,7 @@ def _vetoes(states: Iterable[RuleState], facts: EvidenceSet) -> frozenset[str]:
 def _choose(
     sides: Mapping[str, float], present: Mapping[str, float], taxonomy: Taxonomy, settings: DecisionSettings
 ) -> tuple[Domain, str]:
-    domain = max(
-        (*FAULT_DOMAINS, Domain.NO_FAULT), key=lambda one: (round(sides[one.value], 9), one.value)
-    )
+    domain = max((*FAULT_DOMAINS, Domain.NO_FAULT), key=lambda one: (round(sides[one.value], 9), one.value))
     if sides[domain.value] < settings.decide_from:
         return Domain.UNDETERMINED, ""
     if domain is Domain.NO_FAULT:
@@ -257,7 +255,9 @@ def _compose(
 ) -> Verdict:
     ranked = sorted(present, key=lambda one: (-round(present[one], 9), one))
     suspects = tuple(
-        Suspect(one, taxonomy[one].domain, round(present[one], 4)) for one in ranked[:5] if present[one] >= 0.005
+        Suspect(one, taxonomy[one].domain, round(present[one], 4))
+        for one in ranked[:5]
+        if present[one] >= 0.005
     )
     secondary = tuple(
         one for one in suspects if one.cause != cause and one.probability >= settings.secondary_from and cause
@@ -271,7 +271,10 @@ def _compose(
     noted = [
         _reason(state.rule.cause, _Pull(state.rule, state.rule.group, 0.0), facts)
         for state in states
-        if state.state is Ternary.FIRED and not state.explains and state.rule.fired > 0 and ":" not in state.rule.id
+        if state.state is Ternary.FIRED
+        and not state.explains
+        and state.rule.fired > 0
+        and ":" not in state.rule.id
     ]
     confidence = sides.get(domain.value, max(sides[one.value] for one in (*FAULT_DOMAINS, Domain.NO_FAULT)))
     named = [cause, *(one.cause for one in secondary)] if cause else []
@@ -279,17 +282,21 @@ def _compose(
         domain=domain,
         cause=cause,
         confidence=round(min(confidence, settings.highest), 4),
-        cause_confidence=round(min(sides["no_fault"] if cause == HEALTHY else present.get(cause, 0.0), settings.highest), 4),
+        cause_confidence=round(
+            min(sides["no_fault"] if cause == HEALTHY else present.get(cause, 0.0), settings.highest), 4
+        ),
         sides={name: round(value, 4) for name, value in sides.items()},
         suspects=suspects,
         secondary=secondary,
         symptoms=tuple(sorted(symptoms.all)),
-        reasons_for=tuple(sorted((r for r in reasons if r.log10 > 0), key=lambda r: (-r.log10, r.rule, r.cause))),
+        reasons_for=tuple(
+            sorted((r for r in reasons if r.log10 > 0), key=lambda r: (-r.log10, r.rule, r.cause))
+        ),
         reasons_against=tuple(sorted(against, key=lambda r: (-abs(r.log10), r.rule, r.cause))[:12]),
         noted=tuple(noted),
         missing=case.missing,
-        would_settle=_would_settle(states, present, facts, cause, settings),
-        summary=_summary(domain, cause, reasons, symptoms, taxonomy),
+        would_settle=_would_settle(states, present, facts, cause),
+        summary=_summary(cause, reasons, symptoms, taxonomy),
         advice=tuple(advice_of(taxonomy[one]) for one in named),
         covered_by=case.orders,
     )
@@ -308,7 +315,6 @@ def _would_settle(
     present: Mapping[str, float],
     facts: EvidenceSet,
     cause: str,
-    settings: DecisionSettings,
 ) -> tuple[NextStep, ...]:
     """Unknown facts by how far they could move the causes still open; none where the verdict stands firm."""
     if cause and (cause == HEALTHY or present.get(cause, 0.0) >= 0.95):
@@ -318,7 +324,9 @@ def _would_settle(
         chance = present.get(state.rule.cause, 0.0)
         if state.state is not Ternary.UNKNOWN or not state.explains or chance < 0.005:
             continue
-        reach = max(abs(state.rule.fired), abs(state.rule.not_fired), abs(state.rule.cap), abs(state.rule.floor))
+        reach = max(
+            abs(state.rule.fired), abs(state.rule.not_fired), abs(state.rule.cap), abs(state.rule.floor)
+        )
         for key in state.rule.reads():
             if key not in facts:
                 gains[key] = gains.get(key, 0.0) + chance * reach
@@ -328,12 +336,13 @@ def _would_settle(
     )
 
 
-def _summary(
-    domain: Domain, cause: str, reasons: Sequence[Reason], symptoms: Symptoms, taxonomy: Taxonomy
-) -> Text:
+def _summary(cause: str, reasons: Sequence[Reason], symptoms: Symptoms, taxonomy: Taxonomy) -> Text:
     if not cause:
         if symptoms.measured:
-            return Text("确有异常，但现有证据不足以判定在哪一侧", "Something is wrong, but the evidence does not tell on which side")
+            return Text(
+                "确有异常，但现有证据不足以判定在哪一侧",
+                "Something is wrong, but the evidence does not tell on which side",
+            )
         return Text("证据不足，暂不能判定", "Not enough evidence to tell")
     best = sorted((r for r in reasons if r.log10 > 0), key=lambda r: (-r.log10, r.rule))[:2]
     meaning = taxonomy[cause].meaning

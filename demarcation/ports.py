@@ -43,19 +43,39 @@ class CoveringOrder(Protocol):
     """What is read of an open order; the work-order room's own value has these."""
 
     @property
-    def order_id(self) -> str: ...
+    def order_id(self) -> str:
+        """Identifier."""
+        ...
+
     @property
-    def number(self) -> str: ...
+    def number(self) -> str:
+        """Number for people."""
+        ...
+
     @property
-    def cause(self) -> str: ...
+    def cause(self) -> str:
+        """Cause of the taxonomy."""
+        ...
+
     @property
-    def domain(self) -> str: ...
+    def domain(self) -> str:
+        """Side."""
+        ...
+
     @property
-    def scope(self) -> Mapping[str, str]: ...
+    def scope(self) -> Mapping[str, str]:
+        """Dimension values it covers."""
+        ...
+
     @property
-    def opened_at(self) -> datetime: ...
+    def opened_at(self) -> datetime:
+        """When it was opened, aware UTC."""
+        ...
+
     @property
-    def affected(self) -> int: ...
+    def affected(self) -> int:
+        """Customers it counts. [1]"""
+        ...
 
 
 class LineHistory(Protocol):
@@ -103,13 +123,17 @@ class AuditPort(Protocol):
 class VerdictHook(Protocol):
     """Hears of every verdict, inside the transaction that stores it."""
 
-    def __call__(self, session: Session, fact: VerdictFact) -> None: ...
+    def __call__(self, session: Session, fact: VerdictFact) -> None:
+        """Must not commit."""
+        ...
 
 
 class ComplaintHook(Protocol):
     """Hears of a fault handed over with one tap; answers the case's id. Inside the transaction; idempotent."""
 
-    def __call__(self, session: Session, fact: VerdictFact, by: str) -> str: ...
+    def __call__(self, session: Session, fact: VerdictFact, by: str) -> str:
+        """`by` is `customer` or `agent`. Must not commit."""
+        ...
 
 
 class NumberIdentity(Protocol):

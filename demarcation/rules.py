@@ -32,8 +32,27 @@ SILENT_FROM = -0.3
 """A measured strength from `ANOMALOUS_FROM` is called fired, down to `SILENT_FROM` not fired, between neither."""
 
 _FIELDS = frozenset(
-    "id cause explains services when fired not_fired from scale floor cap also group veto health for_each says "
-    "comment source".split()
+    [
+        "id",
+        "cause",
+        "explains",
+        "services",
+        "when",
+        "fired",
+        "not_fired",
+        "from",
+        "scale",
+        "floor",
+        "cap",
+        "also",
+        "group",
+        "veto",
+        "health",
+        "for_each",
+        "says",
+        "comment",
+        "source",
+    ]
 )
 _HEALTH_KINDS = frozenset({"snapshot", "probes", "peers", "line"})
 
@@ -112,7 +131,9 @@ class RuleSet:
         object.__setattr__(self, "explained", MappingProxyType(explained))
 
 
-def evaluate(rules: RuleSet, facts: EvidenceSet, symptoms: frozenset[Symptom], service: str) -> list[RuleState]:
+def evaluate(
+    rules: RuleSet, facts: EvidenceSet, symptoms: frozenset[Symptom], service: str
+) -> list[RuleState]:
     """State of every rule that is meant for the service, in the file's order.
 
     A rule whose facts cannot explain any symptom present keeps its state but its `explains` is False: it is
@@ -248,7 +269,8 @@ class _Parser:
         if causes is None or "cause" in entry:
             self._refuse("for_each", "for_each is `shared` or `terminal`, and then there is no `cause`")
         return [
-            replace(self._rule(_filled(entry, cause), cause), id=f"{self._id}:{cause}") for cause in causes or ()
+            replace(self._rule(_filled(entry, cause), cause), id=f"{self._id}:{cause}")
+            for cause in causes or ()
         ]
 
     def _refuse(self, field: str, reason: str) -> None:
@@ -335,7 +357,11 @@ class _Parser:
             )
             if not known:
                 self._refuse("also", f"there is no cause, domain or segment {target!r}")
-            if isinstance(strength, bool) or not isinstance(strength, int | float) or abs(strength) > STRONGEST:
+            if (
+                isinstance(strength, bool)
+                or not isinstance(strength, int | float)
+                or abs(strength) > STRONGEST
+            ):
                 self._refuse("also", f"the strength for {target} is no number of at most {STRONGEST}")
         return MappingProxyType({target: float(strength) for target, strength in table.items()})
 

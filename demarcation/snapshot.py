@@ -32,14 +32,33 @@ DIMENSIONS = (
 SERVICE_ROLES = ("node", "origin", "app")
 _PROBED_ROLES = (*SERVICE_ROLES, "reference")
 
-_SETTINGS = (
-    "airplane_mode mobile_data apn vpn proxy private_dns data_saver power_save background_restricted nr_enabled "
-    "volte_enabled preferred_rat"
-).split()
-_STATUS = (
-    "sim_state registered roaming battery_pct thermal memory_free_mb storage_free_mb clock_offset_ms "
-    "captive_portal network_type wifi_rssi_dbm"
-).split()
+_SETTINGS = [
+    "airplane_mode",
+    "mobile_data",
+    "apn",
+    "vpn",
+    "proxy",
+    "private_dns",
+    "data_saver",
+    "power_save",
+    "background_restricted",
+    "nr_enabled",
+    "volte_enabled",
+    "preferred_rat",
+]
+_STATUS = [
+    "sim_state",
+    "registered",
+    "roaming",
+    "battery_pct",
+    "thermal",
+    "memory_free_mb",
+    "storage_free_mb",
+    "clock_offset_ms",
+    "captive_portal",
+    "network_type",
+    "wifi_rssi_dbm",
+]
 _CERTIFICATE_TIME = ("not_yet_valid", "not yet valid", "expired", "cert_date", "certificate_time")
 _NXDOMAIN = ("nxdomain", "name_not_found", "no_such_domain", "name does not exist")
 
@@ -131,7 +150,9 @@ def _radio(radio: Mapping[str, Any]) -> dict[str, Any]:
         found["radio.best_neighbour_rsrp_dbm"] = max(neighbours)
     serving = _number(radio.get("rsrp_dbm"))
     if neighbours and serving is not None:
-        found["radio.cells_within_6db"] = float(1 + sum(1 for level in neighbours if abs(serving - level) <= 6))
+        found["radio.cells_within_6db"] = float(
+            1 + sum(1 for level in neighbours if abs(serving - level) <= 6)
+        )
     return found
 
 
@@ -198,8 +219,17 @@ def _player(player: Mapping[str, Any]) -> dict[str, Any]:
     figures |= {name: value for name, value in _group(player, "figures").items() if value is not None}
     found = {
         f"player.{name}": figures.get(name)
-        for name in "play_ms stall_ms stall_count start_delay_ms bitrate_kbps buffer_ms first_byte_ms "
-        "throughput_kbps failed".split()
+        for name in [
+            "play_ms",
+            "stall_ms",
+            "stall_count",
+            "start_delay_ms",
+            "bitrate_kbps",
+            "buffer_ms",
+            "first_byte_ms",
+            "throughput_kbps",
+            "failed",
+        ]
     }
     status = _number(figures.get("http_status"))
     found["player.http_status"] = status if status is not None and status >= 100 else None
@@ -312,7 +342,7 @@ def _label(value: Any) -> str:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 1e15:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e15:
         return None
     return float(value)
 

@@ -105,7 +105,18 @@ class Taxonomy(Mapping[str, Cause]):
         return tuple(cause for cause in self._causes.values() if cause.domain in FAULT_DOMAINS)
 
 
-_REQUIRED = ("id", "domain", "segment", "owner", "urgency", "prior", "meaning", "customer", "agent", "engineer")
+_REQUIRED = (
+    "id",
+    "domain",
+    "segment",
+    "owner",
+    "urgency",
+    "prior",
+    "meaning",
+    "customer",
+    "agent",
+    "engineer",
+)
 _OPTIONAL = ("shared", "scope", "android", "ios")
 
 

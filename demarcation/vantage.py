@@ -39,7 +39,8 @@ def evidence_from_line(samples: Sequence[LineSample], service: str, at: datetime
     usable = [
         sample
         for sample in samples
-        if sample.observed_at <= at and (sample.vantage == "pipe" or sample.service in {"", service} or not service)
+        if sample.observed_at <= at
+        and (sample.vantage == "pipe" or sample.service in {"", service} or not service)
     ][:_LARGEST]
     collected: list[tuple[str, float, list[LineSample]]] = []
     pipe = [sample for sample in usable if sample.vantage == "pipe"]
@@ -52,7 +53,9 @@ def evidence_from_line(samples: Sequence[LineSample], service: str, at: datetime
     if rsrp:
         weak = sum(1 for value, _ in rsrp if value < WEAK_RSRP_DBM) / len(rsrp)
         collected.append(("line.weak_share", round(weak, 6), [sample for _, sample in rsrp]))
-    judged = [(bad, s) for s in usable if (bad := is_bad(s.service or service, s.vantage, s.values)) is not None]
+    judged = [
+        (bad, s) for s in usable if (bad := is_bad(s.service or service, s.vantage, s.values)) is not None
+    ]
     if judged:
         share = sum(1 for bad, _ in judged if bad) / len(judged)
         mine = [sample for _, sample in judged]
@@ -76,8 +79,7 @@ def _over(
     found = [
         (sample.values[name], sample)
         for sample in samples
-        for name in names[:1] + tuple(n for n in names[1:] if names[0] not in sample.values)
-        if name in sample.values
+        if (name := next((one for one in names if one in sample.values), ""))
     ]
     if not found:
         return []
