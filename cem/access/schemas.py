@@ -30,6 +30,37 @@ _STAFF: dict[str, Any] = {
     "permissions": ["cases_read", "customers_read", "demarcation_read", "self_check"],
     "subscriber_id": None,
 }
+_LI_NA: dict[str, Any] = {
+    "id": _USER,
+    "name": "li.na",
+    "display_name": "Li Na",
+    "roles": ["agent"],
+    "created_at": _AT,
+    "password_changed_at": _AT,
+    "disabled_at": None,
+}
+_KEY: dict[str, Any] = {
+    "id": "6f1d0c2b9a8e7f40",
+    "name": "core probes, north",
+    "kind": "feed",
+    "permissions": ["samples_write"],
+    "created_at": _AT,
+    "created_by": _USER,
+    "expires_at": None,
+    "revoked_at": None,
+}
+_ENTRY: dict[str, Any] = {
+    "id": "aud_01kaxm2v6q3m8d1v5z0c9r7t4y",
+    "at": _AT,
+    "principal_kind": "staff",
+    "principal_id": _USER,
+    "principal_name": "li.na",
+    "action": "customers.lookup",
+    "subject": "s_3f0c9a6d5be14c2f8a7710c2b4de9f01",
+    "outcome": "ok",
+    "request_id": "0f6b2c9e8d7a4f51b3c2d1e0",
+    "reason": None,
+}
 
 
 class LoginRequest(BaseModel):
@@ -121,15 +152,7 @@ class UserChange(BaseModel):
 class UserAnswer(BaseModel):
     """A member of staff."""
 
-    model_config = _example(
-        id=_USER,
-        name="li.na",
-        display_name="Li Na",
-        roles=["agent"],
-        created_at=_AT,
-        password_changed_at=_AT,
-        disabled_at=None,
-    )
+    model_config = _example(**_LI_NA)
 
     id: str
     name: str
@@ -156,6 +179,8 @@ class UserAnswer(BaseModel):
 class CreatedUserAnswer(BaseModel):
     """A new user and the password to hand over."""
 
+    model_config = _example(user=_LI_NA, password="Zk3vX0mQ8s1LhT4uYb2c")  # noqa: S106
+
     user: UserAnswer
     password: str | None = Field(repr=False, description="Where it was made here; shown only once.")
 
@@ -170,6 +195,8 @@ class ResetAnswer(BaseModel):
 
 class UsersPage(BaseModel):
     """Users by name."""
+
+    model_config = _example(items=[_LI_NA], next=None)
 
     items: list[UserAnswer]
     next: str | None = Field(description="Give it as `after` for the next page; null at the end.")
@@ -189,16 +216,7 @@ class NewKeyRequest(BaseModel):
 class KeyAnswer(BaseModel):
     """An API key, without its secret."""
 
-    model_config = _example(
-        id="6f1d0c2b9a8e7f40",
-        name="core probes, north",
-        kind="feed",
-        permissions=["samples_write"],
-        created_at=_AT,
-        created_by=_USER,
-        expires_at=None,
-        revoked_at=None,
-    )
+    model_config = _example(**_KEY)
 
     id: str
     name: str
@@ -227,6 +245,8 @@ class KeyAnswer(BaseModel):
 class CreatedKeyAnswer(BaseModel):
     """A new key with its secret."""
 
+    model_config = _example(key=_KEY, secret="cemk_6f1d0c2b9a8e7f40_…")  # noqa: S106
+
     key: KeyAnswer
     secret: str = Field(
         repr=False, description="Send it as `Authorization: Bearer …`. Shown only here.", examples=["cemk_…"]
@@ -235,6 +255,8 @@ class CreatedKeyAnswer(BaseModel):
 
 class KeysPage(BaseModel):
     """Keys by id, revoked ones too."""
+
+    model_config = _example(items=[_KEY], next=None)
 
     items: list[KeyAnswer]
     next: str | None
@@ -269,18 +291,7 @@ class DeviceTokenAnswer(BaseModel):
 class AuditAnswer(BaseModel):
     """One entry of the audit log."""
 
-    model_config = _example(
-        id="aud_01kaxm2v6q3m8d1v5z0c9r7t4y",
-        at=_AT,
-        principal_kind="staff",
-        principal_id=_USER,
-        principal_name="li.na",
-        action="customers.lookup",
-        subject="s_3f0c9a6d5be14c2f8a7710c2b4de9f01",
-        outcome="ok",
-        request_id="0f6b2c9e8d7a4f51b3c2d1e0",
-        reason=None,
-    )
+    model_config = _example(**_ENTRY)
 
     id: str
     at: datetime
@@ -312,6 +323,8 @@ class AuditAnswer(BaseModel):
 
 class AuditPage(BaseModel):
     """Entries, newest first."""
+
+    model_config = _example(items=[_ENTRY], next=None)
 
     items: list[AuditAnswer]
     next: str | None = Field(description="Give it as `before` for the next page; null at the end.")

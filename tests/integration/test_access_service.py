@@ -53,6 +53,21 @@ def test_every_route_of_these_rooms_is_guarded_and_one_is_public(rooms: Rooms) -
     assert public == ["POST /v1/staff/sessions"]
 
 
+def test_every_route_is_described_with_an_example(rooms: Rooms) -> None:
+    described = rooms.app().openapi()
+    schemas = described["components"]["schemas"]
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            assert operation["summary"], path
+            assert operation["description"], path
+            content = [operation.get("requestBody", {})]
+            content += [answer for code, answer in operation["responses"].items() if code in {"200", "201"}]
+            for each in content:
+                for media in each.get("content", {}).values():
+                    schema = schemas[media["schema"]["$ref"].rsplit("/", 1)[1]]
+                    assert schema.get("examples"), (method, path, media)
+
+
 @pytest.mark.parametrize("role", Role)
 def test_who_reaches_which_route(rooms: Rooms, client: WebClient, role: Role) -> None:
     header = rooms.bearer("someone", role)
