@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,15 +110,27 @@ class Customer:
     def figures(self) -> OwnFigures:
         return own_figures(self.truth())
 
-    def wait_for(self, kind: str, *, times: int = 1, patience_s: float = PATIENCE_S) -> None:
-        """Until the page has noted `kind` so often; fails with the page's record where it does not come."""
-        deadline = time.monotonic() + patience_s
+    def wait_for(self, kind: str) -> None:
+        """Until the page has noted `kind`."""
+        self._wait(lambda truth: any(note["kind"] == kind for note in truth), f"no {kind}")
+
+    def wait_until_playing_again(self) -> None:
+        """Until no stall is under way."""
+
+        def plays(truth: list[dict[str, Any]]) -> bool:
+            kinds = [note["kind"] for note in truth if note["kind"] in {"playing", "waiting"}]
+            return bool(kinds) and kinds[-1] == "playing"
+
+        self._wait(plays, "the stall did not end")
+
+    def _wait(self, seen: Callable[[list[dict[str, Any]]], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            if sum(note["kind"] == kind for note in self.truth()) >= times:
+            if seen(self.truth()):
                 return
             self.page.wait_for_timeout(100)
-        failures = self.page.evaluate("() => customer.failures")
-        raise AssertionError(f"no {kind} within {patience_s} s: {self.truth()}, errors {failures}")
+        errors = self.page.evaluate("() => customer.failures")
+        raise AssertionError(f"{what} within {PATIENCE_S} s: {self.truth()}, errors {errors}")
 
     def rest(self, ms: float) -> None:
         self.page.wait_for_timeout(ms)
@@ -131,6 +144,43 @@ class Customer:
         self.page.evaluate("() => customer.leave()")
         self.page.wait_for_timeout(300)
 
+    def own_count(self) -> dict[str, Any]:
+        """What the app itself would report of this viewing so far; empty where nothing was asked for."""
+        truth = self.truth()
+        if not truth:
+            return {}
+        figures = own_figures([*truth, {"kind": "left", "at": self.page.evaluate("() => customer.now()")}])
+        errors = self.page.evaluate("() => customer.failures.filter(failure => failure.status !== null)")
+        return {
+            **({} if figures.start_delay_ms is None else {"start_delay_ms": figures.start_delay_ms}),
+            **({"http_status": errors[-1]["status"], "error_code": errors[-1]["details"]} if errors else {}),
+            "stall_ms": figures.stall_ms,
+            "stall_count": len(figures.stalls_ms),
+            "play_ms": figures.play_ms,
+        }
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Inside the block this browser profile has no network at all."""
+        self.context.set_offline(True)
+        try:
+            yield
+        finally:
+            self.context.set_offline(False)
+
+    def narrow(self, *, latency_ms: float, kbps: float) -> None:
+        """A thin, slow radio link from now on, as the browser's own network emulation makes it."""
+        bytes_per_s = kbps * 1000 / 8
+        self.context.new_cdp_session(self.page).send(
+            "Network.emulateNetworkConditions",
+            {
+                "offline": False,
+                "latency": latency_ms,
+                "downloadThroughput": bytes_per_s,
+                "uploadThroughput": bytes_per_s,
+            },
+        )
+
     def start_probing(self, *targets: tuple[str, str]) -> None:
         """Begin to measure (url, role) from the page, one after the other; `probed` has the result."""
         self.page.evaluate(
@@ -143,7 +193,7 @@ class Customer:
         return list(self.page.evaluate("() => customer.measuring"))
 
     def check(
-        self, *, probes: list[dict[str, Any]], symptom: str, wait_ms: int = 8000, **player: Any
+        self, *, probes: list[dict[str, Any]], symptom: str | None, wait_ms: int = 8000, **player: Any
     ) -> dict[str, Any]:
         """Tap "check my service"; the answer's body, once it is a verdict."""
         answer = self.page.evaluate(

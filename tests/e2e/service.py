@@ -56,6 +56,27 @@ class Service:
         assert done.returncode == 0, f"cem {' '.join(arguments)}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def new_key(self, kind: str) -> str:
+        """A key for a feed or another system, made on the command line."""
+        return self.run("key", "add", f"e2e {kind}", "--kind", kind).strip()
+
+    def rounds(self, job: str, *, key: str) -> float:
+        """Units of a background job done since the start, by the service's own count."""
+        assert self._client is not None, "it does not run"
+        answer = self._client.get("/metrics", headers={"Authorization": f"Bearer {key}"})
+        assert answer.is_success, answer.text
+        wanted = f'cem_job_seconds_count{{job="{job}"}} '
+        counts = [line for line in answer.text.splitlines() if line.startswith(wanted)]
+        return float(counts[0].removeprefix(wanted)) if counts else 0.0
+
+    def wait_for_rounds(self, job: str, count: int, *, key: str) -> None:
+        """Until the job has done `count` more units: whatever it had to do is then done."""
+        aim = self.rounds(job, key=key) + count
+        deadline = time.monotonic() + READY_WITHIN_S
+        while self.rounds(job, key=key) < aim:
+            assert time.monotonic() < deadline, f"{job} does not run: {self.tail()}"
+            time.sleep(0.1)
+
     def start(self, *, clock_offset_s: float = 0.0) -> None:
         """Start and wait until it is ready; fails with the end of its log where it is not."""
         assert self._process is None, "it runs already"

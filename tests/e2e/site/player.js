@@ -8,8 +8,12 @@ const customer = {
   hls: null,
   measuring: null, // the probes under way: a promise
 
+  now() {
+    return performance.timeOrigin + performance.now();
+  },
+
   note(kind) {
-    this.truth.push({ kind, at: performance.timeOrigin + performance.now() });
+    this.truth.push({ kind, at: this.now() });
   },
 
   // How the player tells the collector: `device token in a header` where the app can set one, `in the path` where it cannot.
@@ -115,7 +119,7 @@ const customer = {
       id: crypto.randomUUID(),
       observed_at: new Date().toISOString(),
       service: "video",
-      symptom,
+      ...(symptom === null ? {} : { symptom }),
       session_id: sessionId,
       ...handset,
       probes,

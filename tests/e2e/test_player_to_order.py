@@ -1,0 +1,307 @@
+"""The main path on real input: a real player's reports, a real fault, a verdict, one work order.
+
+ffmpeg makes the film, a node delivers it, headless Chromium plays it with hls.js, which sends CMCD v2 events
+to the running service. The page's own media events are the truth that the service's figures are held
+against; the handset's settings and radio, which a desktop browser has not, are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.e2e.customer import Customer
+from tests.e2e.origin import Fault, Origin, cloud_samples
+from tests.e2e.service import Service
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(170)]
+
+SOURCE = "evening-films"
+NODE = "node-a"
+
+START_TOLERANCE_MS = 100.0
+"""Between the page's request to play and the player's own `s` record lies a little script work (measured: 1–13 ms)."""
+
+EVENT_TOLERANCE_MS = 25.0
+"""Page and player hear the same media event in the same task; CMCD rounds to 1 ms (measured: 0–1 ms)."""
+
+CLOSING_JOB = "close_windows"
+
+PAST_THE_WINDOW_S = timedelta(minutes=20).total_seconds()
+"""A clock so far ahead is past the end of any window the test ran in, its watermark included."""
+
+HEALTHY_SETTINGS = {
+    "airplane_mode": False,
+    "mobile_data": True,
+    "apn": "cmnet",
+    "vpn": False,
+    "proxy": False,
+    "private_dns": "off",
+    "data_saver": False,
+    "power_save": False,
+    "background_restricted": False,
+    "nr_enabled": True,
+    "volte_enabled": True,
+}
+HEALTHY_STATUS = {
+    "sim_state": "ready",
+    "registered": True,
+    "roaming": False,
+    "battery_pct": 71,
+    "thermal": "none",
+    "memory_free_mb": 2300,
+    "storage_free_mb": 41000,
+    "clock_offset_ms": 12,
+    "captive_portal": False,
+    "network_type": "cellular",
+}
+GOOD_RADIO = {"rsrp_dbm": -84, "rsrq_db": -8, "sinr_db": 19, "neighbour_rsrp_dbm": [-97, -101]}
+POOR_RADIO = {"rsrp_dbm": -119, "rsrq_db": -17, "sinr_db": -3, "neighbour_rsrp_dbm": [-121, -123]}
+
+
+def handset(
+    *,
+    city: str = "Shenzhen",
+    cell: str = "SZ-1101-1",
+    model: str = "Mate 70",
+    settings: Mapping[str, Any] = HEALTHY_SETTINGS,
+    status: Mapping[str, Any] = HEALTHY_STATUS,
+    radio: Mapping[str, Any] = GOOD_RADIO,
+) -> dict[str, Any]:
+    """What a phone would say of itself."""
+    return {
+        "install_id": f"install-{cell}",
+        "place": {
+            "province": "Guangdong",
+            "city": city,
+            "area": cell.rsplit("-", 1)[0],
+            "cell": cell,
+            "rat": "NR",
+            "gateway": "upf-gd-1",
+        },
+        "device": {
+            "model": model,
+            "os": "android",
+            "os_version": "15",
+            "app_version": "8.2.0",
+            "device_type": "phone",
+        },
+        "settings": dict(settings),
+        "status": dict(status),
+        "radio": dict(radio),
+    }
+
+
+@dataclass
+class Stage:
+    """Everything a scene needs: the service, its keys, the node with the film, the app's own server."""
+
+    service: Service
+    system_key: str
+    feed_key: str
+    node: Origin
+    app: Origin
+    open_page: Callable[..., Customer]
+
+    @property
+    def film(self) -> str:
+        return f"{self.node.url}/film/master.m3u8"
+
+    def targets(self) -> tuple[tuple[str, str], ...]:
+        """What the app probes: segments at the origin of the film, and a host elsewhere."""
+        return (
+            (f"{self.node.url}/film/high-001.ts", "origin"),
+            (f"{self.node.url}/film/high-002.ts", "origin"),
+            (f"{self.app.url}/hls/hls.min.js", "reference"),
+        )
+
+    def customer(self, number: str, phone: Mapping[str, Any], **how: Any) -> Customer:
+        """A customer as the operator's back end knows one: provisioned, and with a token for its app."""
+        line = {"number": number, "attributes": {"provisioned_apn": "cmnet"}}
+        self.service.ask("PUT", "/v1/customers", json={"customers": [line]}, key=self.system_key)
+        minted = self.service.post("/v1/device-tokens", {"number": number, "ttl_s": 900}, key=self.system_key)
+        return self.open_page(number=number, token=minted["token"], handset=phone, **how)
+
+    def node_reports(self, *customers: Customer) -> None:
+        """The platform's vantage point: the node's log of these sessions, posted by its feed."""
+        samples = cloud_samples(
+            self.node.log.lines(),
+            node=NODE,
+            source=SOURCE,
+            subscribers={customer.session_id: customer.number for customer in customers},
+            run="e2e",
+        )
+        assert len(samples) == len(customers), "the node saw every session"
+        answer = self.service.post("/v1/samples/cloud", samples, key=self.feed_key)
+        assert answer["accepted"] == len(samples), answer
+
+
+@pytest.fixture
+def stage(tmp_path: Path, browser: Browser, npm: Path, film: Path) -> Iterator[Stage]:
+    service = Service(tmp_path / "service")
+    pages: list[Customer] = []
+    site = Path(__file__).parent / "site"
+    with (
+        Origin({"/hls": npm / "hls.js" / "dist", "/": site}, name="app") as app,
+        Origin({"/film": film}, name=NODE) as node,
+    ):
+
+        def open_page(**known: Any) -> Customer:
+            pages.append(Customer.at(browser, app.url, collector=service.url, **known))
+            return pages[-1]
+
+        try:
+            service.run("migrate")
+            keys = {kind: service.new_key(kind) for kind in ("system", "feed")}
+            service.start()
+            yield Stage(service, keys["system"], keys["feed"], node, app, open_page)
+        finally:
+            for page in pages:
+                page.close()
+            service.stop()
+
+
+def tap_check(
+    stage: Stage, *customers: Customer, symptom: str | None, probes: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Every customer taps "check my service": all measure at once, then each asks. The verdicts."""
+    if probes is None:
+        for customer in customers:
+            customer.start_probing(*stage.targets())
+    verdicts = []
+    for customer in customers:
+        measured = customer.probed() if probes is None else probes
+        answer = customer.check(
+            probes=measured,
+            symptom=symptom,
+            source=SOURCE,
+            node=NODE,
+            content_id="film-1",
+            figures=customer.own_count(),
+        )
+        verdicts.append(answer["verdict"])
+    return verdicts
+
+
+def assert_same_viewing(stage: Stage, customer: Customer) -> None:
+    """The session's KQIs, made of CMCD events, agree with the page's own media events."""
+    truth = customer.figures()
+    session = stage.service.get(f"/v1/kqi/sessions/{customer.session_id}", key=stage.system_key)
+    kqis = session["indicators"]
+    shown = {"truth": truth, "service": session, "events": customer.truth()}
+    events = 2 * len(truth.stalls_ms) + 2
+    assert truth.start_delay_ms is not None
+    assert kqis["start_delay_ms"] == pytest.approx(truth.start_delay_ms, abs=START_TOLERANCE_MS), shown
+    assert kqis["stall_count"] == len(truth.stalls_ms), shown
+    assert kqis["stall_ms"] == pytest.approx(truth.stall_ms, abs=events * EVENT_TOLERANCE_MS), shown
+    assert kqis["play_ms"] == pytest.approx(truth.play_ms, abs=events * EVENT_TOLERANCE_MS), shown
+    assert kqis["stall_ratio"] == pytest.approx(truth.stall_ratio, abs=0.01), shown
+
+
+def the_one_order(stage: Stage) -> dict[str, Any]:
+    """The only order there is, once closing has had its turn; with its cases."""
+    stage.service.wait_for_rounds(CLOSING_JOB, 3, key=stage.system_key)
+    orders = stage.service.get("/v1/orders", key=stage.system_key)["items"]
+    assert len(orders) == 1, orders
+    return dict(stage.service.get(f"/v1/orders/{orders[0]['id']}", key=stage.system_key))
+
+
+def test_a_slow_and_failing_origin_is_the_platforms_and_becomes_one_order(stage: Stage) -> None:
+    hit = [
+        stage.customer("+8613800000011", handset(cell="SZ-1101-1", model="Mate 70")),
+        stage.customer("+8613800000012", handset(cell="GZ-2207-3", city="Guangzhou", model="Redmi K80")),
+        stage.customer("+8613800000013", handset(cell="DG-0410-2", city="Dongguan", model="iPhone 17")),
+    ]
+    early, late = hit[:2], hit[2]
+    for customer in early:
+        customer.play(stage.film)
+    for customer in early:
+        customer.wait_for("playing")
+
+    stage.node.break_with(Fault(first_byte_delay_s=2.5, error_ratio=1 / 3, suffixes=(".ts",)))
+    late.play(stage.film)
+    for customer in hit:
+        customer.wait_for("waiting")
+    late.wait_for("playing")
+    stage.node_reports(*hit)
+    verdicts = tap_check(stage, *hit, symptom="stall")
+
+    stage.node.break_with(Fault())
+    for customer in hit:
+        customer.wait_until_playing_again()
+    hit[0].rest(1000)
+    for customer in hit:
+        customer.pause()
+        customer.leave()
+
+    for customer in hit:
+        assert_same_viewing(stage, customer)
+        assert len(customer.figures().stalls_ms) >= 1
+    assert (late.figures().start_delay_ms or 0) > 2_500, "its first segment waited for the slow origin"
+    assert [verdict["domain"] for verdict in verdicts] == ["platform"] * 3, verdicts
+
+    found = []
+    for _ in range(2):  # the window closes; and once more, as if the machine had been restarted meanwhile
+        stage.service.stop()
+        stage.service.start(clock_offset_s=PAST_THE_WINDOW_S)
+        found.append(the_one_order(stage))
+    first, again = found
+    assert first["domain"] == "platform"
+    assert first["scope"].get("source") == SOURCE
+    assert (first["affected"], first["case_count"]) == (3, 3)
+    assert (again["id"], again["affected"], again["case_count"]) == (first["id"], 3, 3)
+
+
+def test_a_healthy_phone_and_a_healthy_origin_have_no_fault(stage: Stage) -> None:
+    customer = stage.customer("+8613800000021", handset(), token_in="path")
+    customer.play(stage.film)
+    customer.wait_for("playing")
+    customer.rest(4000)
+    stage.node_reports(customer)
+    [verdict] = tap_check(stage, customer, symptom=None)
+    customer.pause()
+    customer.leave()
+    assert verdict["domain"] == "no_fault", verdict
+    assert customer.figures().stalls_ms == ()
+    assert_same_viewing(stage, customer)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [
+        pytest.param({"airplane_mode": True}, "airplane_mode", id="airplane mode"),
+        pytest.param({"apn": "3gwap.example"}, "wrong_apn", id="wrong APN"),
+    ],
+)
+def test_a_phone_that_cannot_reach_anything_by_its_own_setting_is_the_terminals(
+    stage: Stage, settings: dict[str, Any], cause: str
+) -> None:
+    """The app measures while the phone is cut off, and sends what it kept over Wi-Fi later the same minute."""
+    phone = handset(settings={**HEALTHY_SETTINGS, **settings})
+    if settings.get("airplane_mode"):
+        phone["status"] |= {"registered": False, "network_type": "none"}
+        del phone["radio"]
+    customer = stage.customer("+8613800000031", phone)
+    with customer.cut_off():
+        customer.start_probing(*stage.targets())
+        probes = customer.probed()
+    assert all("http_status" not in probe for probe in probes), "nothing was reachable"
+    [verdict] = tap_check(stage, customer, symptom="offline", probes=probes)
+    assert (verdict["domain"], verdict["cause"]) == ("terminal", cause), verdict
+
+
+def test_a_phone_with_a_weak_signal_is_the_networks(stage: Stage) -> None:
+    phone = handset(radio=POOR_RADIO)
+    customer = stage.customer("+8613800000041", phone)
+    customer.narrow(latency_ms=700, kbps=220)
+    customer.play(stage.film)
+    customer.wait_for("playing")
+    customer.wait_for("waiting")
+    [verdict] = tap_check(stage, customer, symptom="stall")
+    assert (verdict["domain"], verdict["cause"]) == ("network", "weak_coverage"), verdict
