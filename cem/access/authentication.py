@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fastapi import Request
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from cem.access import repository
 from cem.access.credentials import Credential, CredentialKind
@@ -134,7 +135,7 @@ class Authenticator:
     async def _ask(self, credential: Credential, digest: bytes, generation: int) -> Principal | None:
         try:
             principal, expires_at = await run_blocking(self._read, credential)
-        except OperationalError:
+        except (OperationalError, InterfaceError, PoolExhausted):
             raise Unavailable("who is calling cannot be checked now", retry_after_s=2) from None
         until = self._clock.monotonic() + self._remembered_for_s
         with self._lock:
