@@ -44,6 +44,8 @@ class DemoSettings:
         Viewings that end per second, then and now. [1/s]
     parallel
         Sendings under way at once. [1]
+    checks_since
+        How far back windows reach whose customers tapped: an older fault would count in the window that now runs.
     checks_per_window
         Most self-checks of one quarter hour of history. [1]
     check_pause_s
@@ -57,6 +59,7 @@ class DemoSettings:
     history_rate: float = 6.0
     live_rate: float = 16.0
     parallel: int = 3
+    checks_since: timedelta = timedelta(minutes=43)
     checks_per_window: int = 80
     check_pause_s: float = 1.0
     wait_ms: int = 5000
@@ -173,8 +176,12 @@ class _Province:
 
     async def _past_checks(self, checks: Iterable[SelfCheck]) -> None:
         now = self._clock.now()
-        wanted = {check.id: check for check in checks if check.at < now}
-        chosen = sorted(wanted.values(), key=lambda check: check.id)[: self._settings.checks_per_window]
+        since = now - self._settings.checks_since
+        wanted = sorted(
+            (check for check in checks if window_start(check.at) >= since and check.at < now),
+            key=lambda check: (check.id, check.at),
+        )
+        chosen = [check for check in wanted if self._fresh(check)][: self._settings.checks_per_window]
         chosen.sort(key=lambda check: check.at)
         for group in _chunks(chosen, self._settings.parallel):
             followed = await _all(self._customer(check) for check in group)

@@ -215,7 +215,7 @@ def effects_on(faults: Sequence[Fault], dims: Mapping[str, str]) -> Effects:
                 worst("gateway_loss", 0.015 + 0.06 * severity)
                 worst("gateway_delay_ms", 40.0 + 160.0 * severity)
             case FaultKind.OPERATOR_DNS:
-                worst("dns_fail_share", 0.25 + 0.5 * severity)
+                worst("dns_fail_share", 0.2 + 0.35 * severity)
                 worst("dns_delay_ms", 900.0 + 2600.0 * severity)
             case FaultKind.NODE_OVERLOAD:
                 node_load = max(node_load or 0.0, 0.95 + 0.035 * severity)
@@ -278,10 +278,8 @@ def _scope(world: World, rng: Random, kind: FaultKind) -> tuple[tuple[str, str],
             return (("cell", rng.choice(world.busy_cells)),)
         case FaultKind.NB_CELL_WEAK:
             return (("cell", rng.choice([cell for cell in world.cells if cell.rat is Rat.NB_IOT]).id),)
-        case FaultKind.GATEWAY_LOSS:
+        case FaultKind.GATEWAY_LOSS | FaultKind.OPERATOR_DNS:  # each gateway hands out resolvers of its own
             return (("gateway", rng.choice(world.cities).gateway),)
-        case FaultKind.OPERATOR_DNS:
-            return (("city", rng.choice(world.cities).id),)
         case FaultKind.NODE_OVERLOAD | FaultKind.NODE_ERRORS:
             return (("node", rng.choice(world.nodes).id),)
         case FaultKind.ORIGIN_SLOW:

@@ -14,9 +14,9 @@ LADDER_KBPS = (450, 900, 1800, 3600, 6500)
 CHUNK_MS = 3000.0
 START_CHUNKS = 1
 FULL_BUFFER_MS = 24_000.0
-HICCUP_SHARE = 0.003
+HICCUP_SHARE = 0.002
 """Share of chunks that crawl without any fault about: a passing lorry, a lift; chosen here. [1]"""
-HICCUP_RATE = 0.03
+HICCUP_RATE = 0.07
 """What such a chunk gets of the usual rate; chosen here. [1]"""
 PATIENCE_MS = 20_000.0
 """How long a viewer waits for a first picture, or through one stall, before giving up; chosen here. [ms]"""

@@ -18,6 +18,8 @@ from cem.demo.world import PROVINCE, IotDevice, Rat, World
 
 CE_LEVEL_RSRP_DBM = (-115.0, -125.0)
 """Broadcast thresholds of the province's NB-IoT cells between coverage levels 0, 1 and 2. [dBm]"""
+PERIPHERAL_ERROR = 8
+"""Error code of resource 3/0/11 for a peripheral that fails."""
 LWM2M_BEARER = {Rat.NB_IOT: 7, Rat.LTE: 6}
 """Network bearer of resource 4/0/0 (OMA-TS-LightweightM2M, object 4)."""
 
@@ -118,21 +120,22 @@ def sample(contact: Contact, sample_id: str, observed_at: str) -> dict[str, Any]
     """Write a contact in the form of the IoT feed."""
     device = contact.device
     attached = contact.attached
+    narrow = device.rat is Rat.NB_IOT
     values: dict[str, float] = {
-        "rsrp_dbm": contact.rsrp_dbm,
-        "rsrq_db": contact.rsrq_db,
+        "nrsrp_dbm" if narrow else "rsrp_dbm": contact.rsrp_dbm,
+        "nrsrq_db" if narrow else "rsrq_db": contact.rsrq_db,
         "sinr_db": contact.sinr_db,
-        "ce_level": contact.ce_level,
-        "random_access_attempts": contact.attempts,
-        "attach_success": 1.0 if attached else 0.0,
+        "attach_success_ratio": round(1.0 / contact.attempts, 3) if attached else 0.0,
         "battery_pct": contact.battery_pct,
-        "reboot": 1.0 if contact.rebooted else 0.0,
+        "device_error": 1.0 if contact.rebooted else 0.0,
+        "offline": 0.0 if attached else 1.0,
     }
+    if narrow:
+        values["ce_level"] = contact.ce_level
     if attached:
         values |= {
-            "attach_ms": contact.attach_ms,
-            "platform_success": 1.0 if contact.platform_code < 400 else 0.0,
-            "platform_ms": contact.platform_ms,
+            "register_success_ratio": 1.0 if contact.platform_code < 400 else 0.0,
+            "uplink_delay_ms": contact.attach_ms + contact.platform_ms,
         }
     return {
         "id": sample_id,
@@ -156,7 +159,7 @@ def resources(contact: Contact) -> dict[str, float]:
     """Write a contact's LwM2M resources. Resource 4/0/13 counts coverage levels from 1 (0 means none)."""
     found: dict[str, float] = {
         "/3/0/9": round(contact.battery_pct),
-        "/3/0/11": 0,
+        "/3/0/11": PERIPHERAL_ERROR if contact.rebooted else 0,
         "/4/0/0": LWM2M_BEARER[contact.device.rat],
         "/4/0/2": contact.rsrp_dbm,
         "/4/0/3": contact.rsrq_db,

@@ -242,15 +242,17 @@ def pipe_sample(session: Session, sample_id: str) -> Document | None:
     path = session.path
     values: Document = {
         "dns_ms": round(path.dns_ms or 0.0, 1),
-        "dns_fail_ratio": 1.0 if path.dns_error else 0.0,
+        "dns_success_ratio": 0.0 if path.dns_error else 1.0,
+        "prb_load_pct": round(session.link.load * 100, 1),
     }
     if not path.dns_error:
         values |= {
-            "tcp_server_rtt_ms": round(path.server_rtt_ms, 1),
-            "tcp_user_rtt_ms": round(path.user_rtt_ms, 1),
+            "tcp_setup_server_ms": round(path.server_rtt_ms, 1),
+            "tcp_setup_user_ms": round(path.user_rtt_ms, 1),
+            "rtt_ms": round(path.server_rtt_ms + path.user_rtt_ms, 1),
             "loss_ratio": round(path.loss, 4),
+            "retransmission_ratio": round(min(1.0, path.loss * 1.1), 4),
             "throughput_kbps": round(path.rate_kbps),
-            "prb_load_pct": round(session.link.load * 100, 1),
         }
     if path.first_byte_ms is not None:
         values["first_byte_ms"] = round(path.first_byte_ms, 1)
@@ -262,13 +264,13 @@ def cloud_sample(session: Session, sample_id: str) -> Document | None:
     path = session.path
     if not session.reached_node:
         return None
+    served_ms = (path.first_byte_ms or 0.0) - path.user_rtt_ms - path.server_rtt_ms
     values: Document = {
-        "first_byte_ms": round((path.first_byte_ms or 0.0) - path.user_rtt_ms - path.server_rtt_ms * 0.5, 1),
-        "http_status": path.http_status,
-        "error_ratio": 1.0 if path.http_status >= 500 or session.viewing.http_status >= 500 else 0.0,
-        "cache_hit": 1.0 if path.cache_hit else 0.0,
-        "node_load": round(path.node_load, 3),
-        "throughput_kbps": round(path.rate_kbps),
+        "first_byte_ms": round(max(1.0, served_ms), 1),
+        "http_4xx_ratio": 0.0,
+        "http_5xx_ratio": 1.0 if path.http_status >= 500 or session.viewing.http_status >= 500 else 0.0,
+        "cache_hit_ratio": 1.0 if path.cache_hit else 0.0,
+        "node_load_pct": round(path.node_load * 100, 1),
     }
     if not path.cache_hit:
         values["origin_ms"] = round(path.origin_ms, 1)

@@ -95,6 +95,10 @@
     if (!document.hidden) refresh();
   });
 
+  // Where a chart is wider than the screen, begin at its end: now.
+  live.querySelectorAll(".heat > .scroller").forEach((element) => {
+    element.scrollLeft = element.scrollWidth;
+  });
   controls.hidden = false;
   tell();
   plan();
