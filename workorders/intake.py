@@ -1,0 +1,159 @@
+"""What this room hears of verdicts: which of them leave a fault with the operator, as a pure decision.
+
+A verdict of the network or the platform, on a cause that can be shared, makes a case. What lies in the terminal
+or in the account is the customer's to mend, and an undetermined verdict names nobody: these make a case only
+when somebody hands the fault over. A re-check that finds no fault closes the case it checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from workorders.grouping import Grouping, group_of
+
+
+class VerdictFact(Protocol):
+    """What this room reads of a verdict. `dimensions` are those of the fault, `""` or absent where unknown."""
+
+    @property
+    def verdict_id(self) -> str:
+        """Id of this version of the verdict."""
+        ...
+
+    @property
+    def self_check_id(self) -> str:
+        """The self-check it answers."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """1 for the first; later evidence makes further ones."""
+        ...
+
+    @property
+    def subscriber_id(self) -> str:
+        """Keyed hash of the number."""
+        ...
+
+    @property
+    def domain(self) -> str:
+        """`network`, `platform`, `terminal`, `no_fault` or `undetermined`."""
+        ...
+
+    @property
+    def cause(self) -> str:
+        """Of the taxonomy; the best guess or `""` where undetermined."""
+        ...
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the cause. [1, 0–1]"""
+        ...
+
+    @property
+    def fault_at(self) -> datetime:
+        """Event time of the fault."""
+        ...
+
+    @property
+    def service(self) -> str:
+        """`video`, `web` or `iot`."""
+        ...
+
+    @property
+    def dimensions(self) -> Mapping[str, str]:
+        """Of the fault."""
+        ...
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether somebody complained already."""
+        ...
+
+    @property
+    def re_check_of(self) -> str | None:
+        """The self-check that this one checks again."""
+        ...
+
+
+OPERATOR_DOMAINS = frozenset({"network", "platform"})
+"""Domains whose faults the operator mends unasked."""
+
+KEPT_DIMENSIONS = (
+    "province",
+    "city",
+    "area",
+    "cell",
+    "rat",
+    "slice",
+    "gateway",
+    "source",
+    "node",
+    "model",
+    "os",
+    "app_version",
+    "device_type",
+)
+"""Dimensions that a case keeps. Others are dropped."""
+
+
+class Origin(StrEnum):
+    """What made a case."""
+
+    VERDICT = "verdict"
+    COMPLAINT = "complaint"
+
+
+class HandedOverBy(StrEnum):
+    """Who handed a fault over."""
+
+    CUSTOMER = "customer"
+    AGENT = "agent"
+
+
+def dimensions_of(fact: VerdictFact) -> dict[str, str]:
+    """The known dimensions of a verdict's fault."""
+    return {name: fact.dimensions[name] for name in KEPT_DIMENSIONS if fact.dimensions.get(name)}
+
+
+def grouping_of(fact: VerdictFact) -> Grouping:
+    """Where a case of this verdict belongs."""
+    return group_of(
+        fact.cause,
+        fact.domain,
+        dimensions_of(fact),
+        service=fact.service,
+        subscriber_id=fact.subscriber_id,
+    )
+
+
+def leaves_fault_with_operator(fact: VerdictFact) -> bool:
+    """Whether the verdict alone makes a case."""
+    return fact.domain in OPERATOR_DOMAINS and not grouping_of(fact).individual
+
+
+def verdict_values(fact: VerdictFact) -> dict[str, Any]:
+    """What a case takes from its verdict, by column."""
+    grouping = grouping_of(fact)
+    dimensions: Mapping[str, str] = dimensions_of(fact)
+    return {
+        "verdict_id": fact.verdict_id,
+        "verdict_version": fact.version,
+        "domain": fact.domain,
+        "cause": fact.cause,
+        "segment": grouping.segment,
+        "owner": grouping.owner,
+        "individual": grouping.individual,
+        "service": fact.service,
+        "province": dimensions.get("province", ""),
+        "city": dimensions.get("city", ""),
+        "dimensions": dict(dimensions),
+        "scope": grouping.scope.as_dict(),
+        "scope_width": len(grouping.scope.pairs),
+        "group_key": grouping.key(),
+        "confidence": fact.confidence,
+        "fault_at": fact.fault_at,
+    }
