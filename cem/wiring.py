@@ -30,6 +30,7 @@ from cem.health import Readiness
 from cem.platform.clock import Clock, SystemClock
 from cem.platform.db import Database
 from cem.platform.facts import FactStore, open_facts
+from cem.platform.group_commit import GroupCommit
 from cem.platform.security import (
     KIND_PERMISSIONS,
     Guard,
@@ -42,6 +43,10 @@ from cem.platform.security import (
 )
 from cem.platform.settings import Settings
 from cem.worker import Job
+from sdk_ingest import endpoints as ingest_endpoints
+from sdk_ingest.parsing import IngestLimits
+from sdk_ingest.service import IngestService
+from sdk_ingest.writer import open_writer as open_reports_writer
 
 DEMO_KEY_NAMES = ("demo province feed", "demo province system")
 
@@ -166,6 +171,39 @@ class House:
             self.database, self.clock, self.audit, self.passwords, forget=self.authenticator.forget
         )
 
+    # what terminals send
+
+    @cached_property
+    def ingest_limits(self) -> IngestLimits:
+        """Bounds of a body and its items."""
+        given = self.settings
+        return IngestLimits(
+            max_body_bytes=given.max_body_bytes,
+            max_inflated_bytes=given.max_inflated_bytes,
+            max_items=given.max_items,
+            max_depth=given.max_depth,
+            late_after=given.late_after,
+            future_skew=given.future_skew,
+        )
+
+    @cached_property
+    def reports_writer(self) -> GroupCommit:
+        """The one writer of reports and player events in this process."""
+        writer = open_reports_writer(
+            self.facts,
+            self.clock,
+            exclusive=self.settings.embedded_kqi,
+            gather_ms=self.settings.commit_delay_ms,
+            max_waiting=self.settings.queue_items,
+        )
+        self._closing.callback(writer.close)
+        return writer
+
+    @cached_property
+    def ingest(self) -> IngestService:
+        """Reports and CMCD."""
+        return IngestService(self.reports_writer, self.clock, self.hasher, self.ingest_limits)
+
     # the whole
 
     async def start(self) -> None:
@@ -185,6 +223,7 @@ class House:
                 self.access, self.sessions, self.audit, HashingThreads(), self.guard
             ),
             customers_endpoints.build_router(self.customers, self.guard),
+            ingest_endpoints.build_router(self.ingest, self.guard),
         ]
 
     def build_app(
