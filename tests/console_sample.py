@@ -84,7 +84,9 @@ def verdict_row(number: int) -> VerdictRow:
     )
     domain, cause, confidence = kinds[number % 6]
     city = list(CITIES)[number * 5 % len(CITIES)]
-    return VerdictRow(f"v_{number}", domain, cause, confidence, city, NOW - timedelta(seconds=3 + number * 17))
+    return VerdictRow(
+        f"v_{number}", domain, cause, confidence, city, NOW - timedelta(seconds=3 + number * 17)
+    )
 
 
 def experience() -> list[Experience]:
@@ -96,7 +98,13 @@ def experience() -> list[Experience]:
                 continue
             start = datetime(2026, 11, 22, 7, 30, tzinfo=UTC) - timedelta(minutes=15 * back)
             wave = math.sin(row * 1.7 + back * 0.9)
-            bad = 4.6 if city == "qingdu" and back in (2, 3) else 2.1 if city == "fengling" and back < 2 else 0.0
+            bad = (
+                4.6
+                if city == "qingdu" and back in (2, 3)
+                else 2.1
+                if city == "fengling" and back < 2
+                else 0.0
+            )
             rows.append(
                 Experience(
                     city=city,
@@ -133,7 +141,11 @@ class SampleView:
             samples_by_minute=[2210 + round(260 * math.cos(i / 4)) for i in range(30)],
             self_checks=418,
             verdicts_by_domain={
-                "terminal": 96, "network": 121, "platform": 148, "no_fault": 31, "undetermined": 22
+                "terminal": 96,
+                "network": 121,
+                "platform": 148,
+                "no_fault": 31,
+                "undetermined": 22,
             },
             median_verdict_ms=184.0,
         )
@@ -147,7 +159,10 @@ class SampleView:
         if self.empty:
             return OrderPage([], 0, 0)
         states = ("open", "taken", "open", "reopened") if active else ("resolved", "closed")
-        rows = [order_row(number, states[number % len(states)]) for number in range(min(limit, 8 if active else 3))]
+        rows = [
+            order_row(number, states[number % len(states)])
+            for number in range(min(limit, 8 if active else 3))
+        ]
         return OrderPage(rows, 11 if active else 3, 256)
 
     def order(self, order_id: str, by: Principal) -> OrderDetail:

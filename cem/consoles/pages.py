@@ -106,12 +106,12 @@ def build_router(
         return redirect(f"/orders/{order_id}?done={name}")
 
     @router.post("/orders/{order_id}/take")
-    async def take(request: Request, order_id: OrderId, principal: by_worker, form: Hidden) -> Response:
+    async def take(request: Request, order_id: OrderId, principal: by_worker, form: Hidden = "") -> Response:
         return await work(request, order_id, principal, form, "take", lambda: desk.take(principal, order_id))
 
     @router.post("/orders/{order_id}/comment")
     async def comment(
-        request: Request, order_id: OrderId, principal: by_worker, form: Hidden, note: Note
+        request: Request, order_id: OrderId, principal: by_worker, form: Hidden = "", note: Note = ""
     ) -> Response:
         return await work(
             request,
@@ -127,8 +127,8 @@ def build_router(
         request: Request,
         order_id: OrderId,
         principal: by_worker,
-        form: Hidden,
-        note: Note,
+        form: Hidden = "",
+        note: Note = "",
         cause: Annotated[str, Form(max_length=80)] = "",
     ) -> Response:
         return await work(
@@ -142,7 +142,7 @@ def build_router(
 
     @router.post("/orders/{order_id}/reopen")
     async def reopen(
-        request: Request, order_id: OrderId, principal: by_worker, form: Hidden, note: Note
+        request: Request, order_id: OrderId, principal: by_worker, form: Hidden = "", note: Note = ""
     ) -> Response:
         return await work(
             request,
