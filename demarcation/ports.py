@@ -107,8 +107,8 @@ class OpenOrdersPort(Protocol):
 class SnapshotStore(Protocol):
     """Keeps a self-check's snapshot as a report, like any other."""
 
-    def store(self, snapshot: Mapping[str, Any], subscriber_id: str, caller: Principal) -> None:
-        """Returns once it is durable; raises where it is not."""
+    async def store(self, snapshot: Mapping[str, Any], subscriber_id: str, origin: str) -> None:
+        """`origin` is the caller's kind. Returns once it is durable; raises where it is not."""
         ...
 
 

@@ -71,13 +71,23 @@ def dimensions_of(snapshot: Mapping[str, Any]) -> dict[str, str]:
     return {name: _label(found.get(name)) for name in DIMENSIONS}
 
 
-def observed_at_of(snapshot: Mapping[str, Any], received_at: datetime) -> datetime:
-    """When the snapshot was taken: its own time, unless that is missing, unreadable or ahead of ours.
+LOOK_BACK = timedelta(hours=168)
+"""How far back a check may ask. The vendor calls that contact centres use look back 1 to 168 hours."""
 
-    A wrong clock is one of the faults looked for, so a time far from ours (over an hour) is not believed.
+CLOCK_BELIEVED_MS = 300_000
+"""A phone whose clock is off by more does not know when it is. [ms] Chosen here: the usual tolerance of tokens."""
+
+
+def fault_time_of(snapshot: Mapping[str, Any], received_at: datetime) -> datetime:
+    """When the snapshot was taken: its own time, unless that is missing, unreadable, too old or ahead of ours.
+
+    A wrong clock is one of the faults looked for: where the phone itself measured one, its time is not believed.
     """
     claimed = parse_time(snapshot.get("observed_at"))
-    if claimed is None or not received_at - timedelta(hours=1) <= claimed <= received_at:
+    offset_ms = _number(_group(snapshot, "status").get("clock_offset_ms"))
+    if offset_ms is not None and abs(offset_ms) > CLOCK_BELIEVED_MS:
+        return received_at
+    if claimed is None or not received_at - LOOK_BACK <= claimed <= received_at:
         return received_at
     return claimed
 
@@ -127,7 +137,7 @@ def evidence_from_snapshot(
     device = _group(snapshot, "device")
     if lowest_app_versions is not None:
         raw["app.unsupported"] = _unsupported(device, lowest_app_versions)
-    observed_at = observed_at_of(snapshot, received_at)
+    observed_at = min(fault_time_of(snapshot, received_at), at)
     facts = (
         make_evidence(
             key,

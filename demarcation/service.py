@@ -1,0 +1,507 @@
+"""Self-checks from acceptance to verdict: whose line, how often, by when; evidence, decision, storing, telling.
+
+A check is accepted when its row is on disk. Then a task gathers evidence until the deadline less a reserve, decides,
+and stores verdict, stages and whatever other rooms make of it in one transaction. Callers wait for it, come back for
+it, or follow its stages. A process that dies leaves the row; `sweeper` finishes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from time import perf_counter
+from typing import Any, TypeVar
+
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from cem.platform.aio import Bulkhead
+from cem.platform.clock import Clock
+from cem.platform.db import Database, new_id
+from cem.platform.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    TooManyRequests,
+    Unavailable,
+)
+from cem.platform.observe import REGISTRY, get_logger
+from cem.platform.security import SUBSCRIBER_ID_PATTERN, Principal, PrincipalKind
+from demarcation import repository
+from demarcation.casefile import CaseFile
+from demarcation.deadline import Deadline
+from demarcation.decide import decide
+from demarcation.gather import GuardedSource, Source, gather
+from demarcation.models import CheckState, SelfCheck
+from demarcation.ports import AuditPort, ComplaintHook, NumberIdentity, SnapshotStore, VerdictHook
+from demarcation.question import Question
+from demarcation.recheck import compare
+from demarcation.replay import make_bundle
+from demarcation.repository import StoredEvent
+from demarcation.requests import CheckRequest, snapshot_id
+from demarcation.rules import RuleSet
+from demarcation.settings import SelfCheckSettings
+from demarcation.snapshot import dimensions_of, evidence_from_snapshot, fault_time_of
+from demarcation.taxonomy import Taxonomy
+from demarcation.vantage import evidence_from_settings
+from demarcation.verdict import MissingSource, Verdict
+from demarcation.verdict_store import Conclusion, fact_of, store_conclusion
+
+T = TypeVar("T")
+_log = get_logger("demarcation")
+
+VERDICTS = Counter("cem_verdicts_total", "Verdicts reached.", ["domain", "cause"], registry=REGISTRY)
+VERDICT_SECONDS = Histogram(
+    "cem_verdict_seconds",
+    "Time from accepting a self-check to its verdict on disk.",
+    registry=REGISTRY,
+    buckets=(0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20),
+)
+SNAPSHOTS_LOST = Counter(
+    "cem_self_check_snapshots_lost_total", "Snapshots that could not be kept as a report.", registry=REGISTRY
+)
+
+FLUSH_S = 0.25
+"""Stages are written at most so often while a check runs. [s] Chosen here: a page shows them as they come."""
+
+STORE_TIMEOUT_S = 20.0
+"""Longest wait for the operational store. [s] The outermost deadline."""
+
+
+@dataclass(frozen=True)
+class CheckView:
+    """A self-check as its caller sees it; `verdict` is its document, None while it runs."""
+
+    check: SelfCheck
+    verdict: Mapping[str, Any] | None
+
+
+class SelfCheckService:
+    """What the routes call.
+
+    Parameters
+    ----------
+    sources
+        Where evidence comes from, beyond the snapshot itself.
+    identity
+        Number → subscriber_id.
+    snapshots
+        Keeps the snapshot as a report; None: it is not kept.
+    on_verdict, on_complaint
+        What other rooms make of them, in the same transaction.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        settings: SelfCheckSettings,
+        rules: RuleSet,
+        taxonomy: Taxonomy,
+        *,
+        sources: Sequence[Source] = (),
+        identity: NumberIdentity,
+        audit: AuditPort,
+        snapshots: SnapshotStore | None = None,
+        on_verdict: VerdictHook | None = None,
+        on_complaint: ComplaintHook | None = None,
+    ) -> None:
+        self.settings = settings
+        self.rules = rules
+        self.taxonomy = taxonomy
+        self._database = database
+        self._clock = clock
+        self._sources = [GuardedSource(source, settings.breaker) for source in sources]
+        self._identity = identity
+        self._audit = audit
+        self._snapshots = snapshots
+        self._on_verdict = on_verdict
+        self._on_complaint = on_complaint
+        # SQLite has one writer: a second thread would only wait for its lock.
+        self._writes = Bulkhead("self-check-writes", 1 if database.dialect == "sqlite" else 8, waiting=5_000)
+        self._reads = Bulkhead("self-check-reads", 4, waiting=5_000)
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._ruleset_kept = False
+
+    async def start(
+        self,
+        principal: Principal,
+        request: CheckRequest,
+        *,
+        idempotency_key: str | None = None,
+        parent_id: str | None = None,
+    ) -> str:
+        """Accept a check and set it going; answers its id. The same key again answers the same check.
+
+        Raises
+        ------
+        Forbidden
+            A device asked for a line that is not its own.
+        InvalidInput
+            Nobody was named, or the number is none.
+        Conflict
+            The key was used with another body.
+        TooManyRequests
+            The line reached its limit.
+        NotFound
+            There is no such check to repeat, or none that this caller may see.
+        """
+        asked = (
+            self.settings.default_deadline_s if request.deadline_ms is None else request.deadline_ms / 1000
+        )
+        deadline = Deadline.after(min(asked, self.settings.longest_deadline_s), self._clock.monotonic)
+        subscriber_id = self._line_of(principal, request)
+        if parent_id is not None:
+            parent = await self._visible(principal, parent_id)
+            if parent.subscriber_id != subscriber_id:
+                raise NotFound(f"There is no self-check {parent_id}.")
+        key = idempotency_key or snapshot_id(request.snapshot)
+        now = self._clock.now()
+        values = {
+            "id": new_id("chk"),
+            "subscriber_id": subscriber_id,
+            "caller": _caller(principal),
+            "idempotency_key": None if key is None else f"{parent_id or 'new'}:{key}",
+            "body_sha256": request.sha256,
+            "parent_id": parent_id,
+            "state": CheckState.ACCEPTED,
+            "service": request.service,
+            "stated": request.symptom,
+            "locale": request.locale,
+            "dimensions": dimensions_of(request.snapshot),
+            "snapshot": dict(request.snapshot),
+            "fault_at": fault_time_of(request.snapshot, now),
+            "accepted_at": now,
+            "deadline_at": now + timedelta(seconds=deadline.remaining()),
+        }
+        check, fresh = await self._write(self._insert, values, principal)
+        if fresh:
+            self._ruleset_kept = True
+            task = asyncio.create_task(self._run(check, principal, deadline), name=f"self-check-{check.id}")
+            self._running[check.id] = task
+            task.add_done_callback(lambda _: self._running.pop(check.id, None))
+        return check.id
+
+    def _line_of(self, principal: Principal, request: CheckRequest) -> str:
+        named = None
+        if request.number is not None:
+            try:
+                named = self._identity(request.number)
+            except InvalidInput as error:
+                raise InvalidInput(error.detail, pointer=request.pointer) from None
+        if principal.kind is PrincipalKind.DEVICE:
+            assert principal.subscriber_id is not None
+            wanted = named or request.subscriber_id or principal.subscriber_id
+            if wanted != principal.subscriber_id:
+                raise Forbidden("A device checks its own line; leave the number out.")
+            return principal.subscriber_id
+        if named is not None:
+            return named
+        if request.subscriber_id is None:
+            raise InvalidInput(
+                "Say whose line it is: `subscriber` (a number) in the snapshot, or `subscriber_id`.",
+                pointer=request.pointer,
+            )
+        if not SUBSCRIBER_ID_PATTERN.fullmatch(request.subscriber_id):
+            raise InvalidInput("This is no subscriber_id.", pointer="/subscriber_id")
+        return request.subscriber_id
+
+    def _insert(self, values: Mapping[str, Any], principal: Principal) -> tuple[SelfCheck, bool]:
+        if principal.kind is not PrincipalKind.DEVICE:
+            self._audit.record(principal, "self_checks.run", str(values["subscriber_id"]))
+        now: datetime = values["accepted_at"]
+        with self._database.write() as session:
+            key = values["idempotency_key"]
+            known = None if key is None else repository.check_by_key(session, values["caller"], key)
+            if known is None:
+                self._limit(session, str(values["subscriber_id"]), now)
+                if repository.insert_check(session, values):
+                    accepted = StoredEvent(0, "accepted", now, {"id": values["id"]})
+                    repository.insert_events(session, values["id"], [accepted])
+                    made = repository.get_check(session, values["id"])
+                    assert made is not None
+                    if not self._ruleset_kept:
+                        rules = self.rules
+                        repository.keep_ruleset(session, rules.sha256, rules.version, rules.text, now)
+                    return made, True
+                known = repository.check_by_key(session, values["caller"], str(key))
+            assert known is not None
+            if known.body_sha256 != values["body_sha256"]:
+                raise Conflict(
+                    "This idempotency key (or snapshot id) came before with another body; use a new one."
+                )
+            return known, False
+
+    def _limit(self, session: Any, subscriber_id: str, now: datetime) -> None:
+        count, first = repository.checks_since(session, subscriber_id, now - timedelta(hours=1))
+        if count >= self.settings.per_line_per_hour and first is not None:
+            wait_s = (first + timedelta(hours=1) - now).total_seconds()
+            raise TooManyRequests(
+                f"This line made {count} self-checks within an hour, which is the most.",
+                retry_after_s=max(1, math.ceil(wait_s)),
+            )
+
+    # running
+
+    async def _run(self, check: SelfCheck, principal: Principal, deadline: Deadline) -> None:
+        started = perf_counter()
+        keeping = asyncio.create_task(self._keep_snapshot(check, principal, deadline))
+        stages = _Stages(self, check.id)
+        try:
+            case = initial_case(check, self.settings)
+            first = self._decide(replace(case, missing=self._pending()))
+            stages.add("provisional", self._clock.now(), _brief(first))
+            case = await self._gather(case, check, deadline, stages)
+            verdict = self._decide(case)
+            took_ms = round((perf_counter() - started) * 1000)
+            stored = await self._conclude(check, case, verdict, took_ms, stages)
+        except Exception as error:  # the task's edge: nobody awaits it; the sweeper finishes what is left
+            _log.error("self-check failed", self_check=check.id, exc_info=error)
+        else:
+            VERDICTS.labels(stored["domain"], stored["cause"]).inc()
+            VERDICT_SECONDS.observe(perf_counter() - started)
+        finally:
+            await keeping
+
+    def _pending(self) -> tuple[MissingSource, ...]:
+        return tuple(
+            MissingSource(one.source.name, "not yet", round(one.source.budget_s * 1000))
+            for one in self._sources
+        )
+
+    def _decide(self, case: CaseFile) -> Verdict:
+        return decide(case, self.rules, self.taxonomy, self.settings.decision)
+
+    async def _gather(
+        self, case: CaseFile, check: SelfCheck, deadline: Deadline, stages: _Stages
+    ) -> CaseFile:
+        reserve_s = min(self.settings.reserve_s, deadline.remaining() / 2)
+        question = Question(check.subscriber_id, check.dimensions, check.service, check.fault_at)
+        evidence, peers = list(case.evidence), list(case.peers)
+        orders: list[Mapping[str, Any]] = []
+        missing: list[MissingSource] = []
+        async for arrival in gather(self._sources, question, deadline.shield(reserve_s)):
+            if arrival.found is not None:
+                evidence += arrival.found.evidence
+                peers += arrival.found.peers
+                orders += arrival.found.orders
+            if arrival.missing is not None:
+                missing.append(arrival.missing)
+            body = {
+                "source": arrival.source,
+                "took_ms": arrival.took_ms,
+                "facts": 0
+                if arrival.found is None
+                else len(arrival.found.evidence) + len(arrival.found.peers),
+                "missing": None if arrival.missing is None else arrival.missing.reason,
+            }
+            stages.add("evidence", self._clock.now(), body)
+        return replace(
+            case,
+            evidence=tuple(sorted(evidence, key=lambda fact: (fact.key, fact.origin))),
+            peers=tuple(sorted(peers, key=lambda one: (one.dimension, one.value))),
+            orders=tuple(orders),
+            missing=tuple(sorted(missing, key=lambda one: one.source)),
+        )
+
+    async def _conclude(
+        self, check: SelfCheck, case: CaseFile, verdict: Verdict, took_ms: int, stages: _Stages
+    ) -> dict[str, Any]:
+        now = self._clock.now()
+        bundle = make_bundle(case, self.rules, self.taxonomy, self.settings.decision)
+        change = None
+        if check.parent_id is not None:
+            before = await self._read(self._verdict_document, check.parent_id)
+            change = None if before is None else compare(before, case, verdict, self.rules)
+        conclusion = Conclusion(verdict, bundle, self.rules.sha256, now, took_ms, "decided", change)
+        events = await stages.finish(now)
+        return await self._write(self._store, check.id, conclusion, events)
+
+    def _store(self, check_id: str, conclusion: Conclusion, events: Sequence[StoredEvent]) -> dict[str, Any]:
+        with self._database.write() as session:
+            check = repository.get_check(session, check_id)
+            assert check is not None
+            return store_conclusion(session, check, conclusion, events, self._on_verdict)
+
+    def store_events(self, check_id: str, events: Sequence[StoredEvent]) -> None:
+        """Write stages while a check runs. Blocking."""
+        with self._database.write() as session:
+            repository.insert_events(session, check_id, events)
+
+    async def _keep_snapshot(self, check: SelfCheck, principal: Principal, deadline: Deadline) -> None:
+        if self._snapshots is None:
+            return
+        budget_s = deadline.child(self.settings.snapshot_budget_s).remaining()
+        body = {**check.snapshot, "id": snapshot_id(check.snapshot) or check.id}
+        try:
+            await asyncio.wait_for(
+                self._snapshots.store(body, check.subscriber_id, principal.kind.value), budget_s
+            )
+        except Exception as error:  # keeping the snapshot is a favour: its failure costs the verdict nothing
+            SNAPSHOTS_LOST.inc()
+            _log.warning("snapshot not kept", self_check=check.id, error=type(error).__name__)
+
+    # asking
+
+    async def wait(self, check_id: str, seconds: float) -> None:
+        """Wait until a check is done, at most so long, if it runs in this process. [s]"""
+        task = self._running.get(check_id)
+        if task is not None and seconds > 0:
+            await asyncio.wait({task}, timeout=seconds)
+
+    async def view(self, principal: Principal, check_id: str) -> CheckView:
+        """A check with its verdict. Raises NotFound for one that this caller may not see."""
+        check = await self._visible(principal, check_id)
+        verdict = None
+        if check.state == CheckState.DONE:
+            verdict = await self._read(self._verdict_document, check_id)
+        return CheckView(check, verdict)
+
+    async def events(self, check_id: str, after: int) -> list[StoredEvent]:
+        """Stages beyond a sequence."""
+        return await self._read(self._events, check_id, after)
+
+    async def complain(self, principal: Principal, check_id: str) -> CheckView:
+        """Hand the fault over; the second time changes nothing.
+
+        Raises
+        ------
+        NotFound
+            No such check for this caller.
+        Conflict
+            It has no verdict yet.
+        Unavailable
+            No room takes complaints.
+        """
+        await self._visible(principal, check_id)
+        by = "customer" if principal.kind is PrincipalKind.DEVICE else "agent"
+        await self._write(self._hand_over, check_id, by)
+        return await self.view(principal, check_id)
+
+    def _hand_over(self, check_id: str, by: str) -> None:
+        if self._on_complaint is None:
+            raise Unavailable("Nobody takes complaints here.")
+        with self._database.write() as session:
+            check = repository.get_check(session, check_id)
+            stored = repository.verdict_of_check(session, check_id)
+            assert check is not None
+            if stored is None:
+                raise Conflict("This self-check has no verdict yet; wait for it.", retry_after_s=1)
+            if check.complained_at is not None:
+                return
+            check.complained_at = self._clock.now()
+            stored.row.handed_over = True
+            session.flush()
+            check.case_id = self._on_complaint(session, fact_of(stored.row, check), by)
+
+    async def _visible(self, principal: Principal, check_id: str) -> SelfCheck:
+        check = await self._read(self._get, check_id)
+        if check is None or not principal.covers(check.subscriber_id):
+            raise NotFound(f"There is no self-check {check_id}.")
+        return check
+
+    def _get(self, check_id: str) -> SelfCheck | None:
+        with self._database.read() as session:
+            found = repository.get_check(session, check_id)
+            session.expunge_all()
+            return found
+
+    def _events(self, check_id: str, after: int) -> list[StoredEvent]:
+        with self._database.read() as session:
+            return repository.events_after(session, check_id, after)
+
+    def _verdict_document(self, check_id: str) -> dict[str, Any] | None:
+        with self._database.read() as session:
+            stored = repository.verdict_of_check(session, check_id)
+            return None if stored is None else msgspec.json.decode(stored.document)
+
+    async def _read(self, fn: Callable[..., T], *args: Any) -> T:
+        return await self._reads.run(fn, *args, timeout_s=STORE_TIMEOUT_S)
+
+    async def _write(self, fn: Callable[..., T], *args: Any) -> T:
+        return await self._writes.run(fn, *args, timeout_s=STORE_TIMEOUT_S)
+
+    async def drain(self, seconds: float) -> None:
+        """Let running checks end, at most so long; the sweeper of another process finishes the rest. [s]"""
+        running = set(self._running.values())
+        if running:
+            await asyncio.wait(running, timeout=seconds)
+
+    def close(self) -> None:
+        """Begin nothing more in the store."""
+        self._writes.close()
+        self._reads.close()
+
+    async def write_stages(self, check_id: str, events: Sequence[StoredEvent]) -> None:
+        """Write stages while a check runs; a failure is left to the final write."""
+        try:
+            await self._write(self.store_events, check_id, events)
+        except Exception as error:  # stages are for watching; the verdict's transaction writes them again
+            _log.warning("stages not written yet", self_check=check_id, error=type(error).__name__)
+
+
+class _Stages:
+    """Stages of one running check: written as they come, at most every `FLUSH_S`, and all again with the verdict."""
+
+    def __init__(self, service: SelfCheckService, check_id: str) -> None:
+        self._service = service
+        self._check_id = check_id
+        self._events: list[StoredEvent] = []
+        self._written = 0
+        self._flush: asyncio.Task[None] | None = None
+
+    def add(self, kind: str, at: datetime, body: Mapping[str, Any]) -> None:
+        """One more stage."""
+        self._events.append(StoredEvent(len(self._events) + 1, kind, at, body))
+        if self._flush is None:
+            self._flush = asyncio.create_task(self._later())
+
+    async def _later(self) -> None:
+        while self._written < len(self._events):
+            await asyncio.sleep(FLUSH_S)
+            fresh = self._events[self._written :]
+            await self._service.write_stages(self._check_id, fresh)
+            self._written += len(fresh)
+        self._flush = None
+
+    async def finish(self, at: datetime) -> list[StoredEvent]:
+        """Every stage, the verdict's last (its body is filled when it is stored)."""
+        if self._flush is not None:
+            self._flush.cancel()
+        return [*self._events, StoredEvent(len(self._events) + 1, "verdict", at, {})]
+
+
+def initial_case(check: SelfCheck, settings: SelfCheckSettings) -> CaseFile:
+    """The case file that the snapshot alone gives."""
+    at = check.fault_at
+    evidence = evidence_from_snapshot(
+        check.snapshot,
+        at=at,
+        received_at=check.accepted_at,
+        lowest_app_versions=settings.lowest_app_versions or None,
+    )
+    return CaseFile(
+        at=at,
+        service=check.service,
+        stated=check.stated,
+        dimensions=dict(check.dimensions),
+        evidence=(*evidence, *evidence_from_settings(settings.provisioned_apns, at)),
+    )
+
+
+def _caller(principal: Principal) -> str:
+    """Whose idempotency keys these are: a line's for a device (its token changes), else the caller's."""
+    return f"{principal.kind.value}:{principal.subscriber_id or principal.id}"
+
+
+def _brief(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "domain": verdict.domain.value,
+        "cause": verdict.cause,
+        "confidence": verdict.confidence,
+        "summary": {"zh": verdict.summary.zh, "en": verdict.summary.en},
+    }
