@@ -21,6 +21,7 @@ from cem.platform.facts import FactStore
 from cem.platform.observe import REGISTRY, get_logger
 from kqi.cuts import ALWAYS, DIMENSIONS, STATES_SQL, cut_name_sql, grouping_sets_sql, observations_sql
 from kqi.marks import JobMarks
+from kqi.pace import Pace
 
 HORIZON = timedelta(hours=72)
 """How far back a changed window is looked for: the age at which samples are refused (48 h) and a day's margin."""
@@ -29,6 +30,8 @@ BUILDS_PER_TICK = 6
 come first, so that a history being loaded does not hold up the present."""
 BUSY_SHARE = 0.3
 """Most of the time that rebuilding may take of one processor. [1] Chosen here."""
+LEAST_REST_S = 3.0
+"""[s] Chosen here: a console that shows the present quarter hour is at most some seconds behind."""
 CLEAN_EVERY = timedelta(minutes=2)
 """How often rows of builds that no longer count are deleted. Chosen here."""
 
@@ -55,21 +58,29 @@ class CubeJob:
         Where samples and cubes are, and what tells the time.
     busy_share
         Most of the time that rebuilding may take; 1 for no limit. [1]
+    least_rest_s
+        Rest between two rebuilds. [s]
     """
 
-    def __init__(self, store: FactStore, clock: Clock, *, busy_share: float = BUSY_SHARE) -> None:
+    def __init__(
+        self,
+        store: FactStore,
+        clock: Clock,
+        *,
+        busy_share: float = BUSY_SHARE,
+        least_rest_s: float = LEAST_REST_S,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._marks = JobMarks(store)
-        self._busy_share = busy_share
-        self._rest_until_s = float("-inf")
+        self._pace = Pace(clock, busy_share, least_rest_s)
         self._clean_at: datetime | None = None
 
     def tick(self) -> int:
         """Build the newest dirty windows; returns how many. Safe to kill, to repeat and to run twice at once."""
-        began_s = self._clock.monotonic()
-        if began_s < self._rest_until_s:
+        if self._pace.resting():
             return 0
+        began_s = self._clock.monotonic()
         began = self._clock.now()
         dirty = self._dirty(began)
         for change in dirty[:BUILDS_PER_TICK]:
@@ -81,8 +92,7 @@ class CubeJob:
         if dirty and (self._clean_at is None or began >= self._clean_at):
             self._clean()
             self._clean_at = began + CLEAN_EVERY
-        took_s = self._clock.monotonic() - began_s
-        self._rest_until_s = self._clock.monotonic() + took_s * (1 / self._busy_share - 1)
+        self._pace.worked(began_s)
         return min(len(dirty), BUILDS_PER_TICK)
 
     def build(self, window: datetime) -> int:

@@ -135,6 +135,11 @@ def _order(events: list[PlayerEvent]) -> list[PlayerEvent]:
     return sorted(events, key=lambda e: (e.at_ms, e.sequence, _RANK[e.kind], sorted(e.values.items())))
 
 
+def _goes_on(event: PlayerEvent) -> bool:
+    """Whether the event shows that the picture was still there (CMCD: a heartbeat in the state `p`)."""
+    return event.kind in _GOES_ON or (event.kind is Kind.PROGRESS and event.labels.get("sta") == "p")
+
+
 class _Walk:
     """Reads events in order; holds the phase the viewer is in."""
 
@@ -168,7 +173,7 @@ class _Walk:
     def take(self, event: PlayerEvent) -> None:
         """Go to the event's time in the present phase, then do what it says."""
         self.now_ms = event.at_ms
-        if self.failed_ms is not None and self.phase is None and event.kind in _GOES_ON:
+        if self.failed_ms is not None and self.phase is None and _goes_on(event):
             self.phase, self.since_ms = self.before_failure, self.failed_ms
             self.failed_ms, self.failed_before_start, self.closed = None, False, False
         if "start_delay_ms" in event.values and self.own_delay is None:
