@@ -118,7 +118,7 @@ class Delivery:
 
     async def device_token(self, number: str, install_id: str) -> str | None:
         """Mint a device's token as the operator's back end does; None where it could not be had."""
-        body = {"subscriber": number, "install_id": install_id}
+        body = {"number": number, "install_id": install_id}
         answer = await self._send("POST", "/v1/device-tokens", self._keys.system, json=body)
         return None if answer is None else str(answer["token"])
 

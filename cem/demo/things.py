@@ -142,16 +142,18 @@ def sample(contact: Contact, sample_id: str, observed_at: str) -> dict[str, Any]
         "observed_at": observed_at,
         "subscriber": device.number,
         "service": "iot",
-        "place": {
+        "vantage": "cloud",
+        "dimensions": {
             "province": PROVINCE,
             "city": device.city,
             "cell": device.cell,
             "rat": device.rat.value,
+            "device_type": device.device_type,
+            "app_version": device.firmware,
         },
-        "device": {"device_type": device.device_type, "app_version": device.firmware},
         "values": values,
-        "labels": {"device_type": device.device_type},
-        "iot": {"lwm2m": resources(contact), "last_seen_at": contact.last_seen_at.isoformat()},
+        "lwm2m": resources(contact),
+        "labels": {"last_seen_at": contact.last_seen_at.isoformat()},
     }
 
 

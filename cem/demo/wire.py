@@ -227,9 +227,7 @@ def _sample(session: Session, sample_id: str, values: Document, labels: Document
         "subscriber": session.subscriber.number,
         "service": "video",
         "session_id": session.id,
-        "place": place(session),
-        "source": session.source.id,
-        "node": session.node.id,
+        "dimensions": place(session) | {"source": session.source.id, "node": session.node.id},
         "values": values,
         "labels": labels,
     }

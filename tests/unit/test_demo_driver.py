@@ -57,7 +57,7 @@ class Service:
         if self.refusals:
             return self.refusals.pop(0)
         if path == "/v1/device-tokens":
-            return httpx.Response(200, json={"token": f"token-{json.loads(request.content)['subscriber']}"})
+            return httpx.Response(200, json={"token": f"token-{json.loads(request.content)['number']}"})
         if path.startswith("/v1/self-checks"):
             if path.endswith("/complaint"):
                 return httpx.Response(200, json={})

@@ -14,6 +14,8 @@ import pytest
 from cem.demo.faults import Fault, FaultKind, schedule
 from cem.demo.traffic import SLOT, Batch, slot_of, slot_traffic, slots
 from cem.demo.world import World, build_world
+from kqi.catalogue import CATALOGUE
+from kqi.samples import Feed, TimeBounds, read_samples
 from sdk_ingest.parsing import IngestLimits, parse_body
 
 AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -59,6 +61,22 @@ def test_every_report_and_snapshot_is_taken(usual: Batch) -> None:
     parsed = parse_body(body, "application/x-ndjson", "", IngestLimits(), AT + timedelta(minutes=3))
     assert not parsed.rejects
     assert len(parsed.items) == len(documents)
+
+
+def test_every_sample_is_taken(usual: Batch) -> None:
+    bounds = TimeBounds(AT, timedelta(hours=1), timedelta(minutes=5))
+    for feed, documents in ((Feed.PIPE, usual.pipe), (Feed.CLOUD, usual.cloud), (Feed.IOT, usual.iot)):
+        items = [json.dumps(document).encode() for document in documents]
+        entries, rejects = read_samples(
+            items, feed, origin="demo", hash_number=lambda number: f"s_{number}", bounds=bounds
+        )
+        assert rejects == []
+        assert len(entries) == len(documents) > 0
+
+
+def test_every_indicator_sent_is_in_the_catalogue_or_known_to_be_extra(usual: Batch) -> None:
+    sent = {name for sample in (*usual.pipe, *usual.cloud, *usual.iot) for name in sample["values"]}
+    assert sent - set(CATALOGUE) == {"node_load_pct"}
 
 
 def test_the_same_slot_is_the_same_to_the_last_id(world: World) -> None:
@@ -155,7 +173,9 @@ def test_a_slow_origin_shows_at_the_node_and_not_in_the_pipe(world: World) -> No
 
     def of(samples: list[dict[str, Any]], name: str) -> list[float]:
         return [
-            item["values"][name] for item in samples if item["source"] == source and name in item["values"]
+            item["values"][name]
+            for item in samples
+            if item["dimensions"]["source"] == source and name in item["values"]
         ]
 
     assert median(of(slow.cloud, "origin_ms")) > 10 * median(of(calm.cloud, "origin_ms"))
@@ -181,7 +201,7 @@ def test_a_corrected_phone_has_no_mistake_left(usual: Batch) -> None:
 
 def test_coverage_level_is_written_one_above_as_the_resource_counts(world: World) -> None:
     batch = traffic(world, (), slots_=180, sessions=0)
-    narrow = [item for item in batch.iot if item["place"]["rat"] == "NB-IoT"]
+    narrow = [item for item in batch.iot if item["dimensions"]["rat"] == "NB-IoT"]
     assert {item["values"]["ce_level"] for item in narrow} == {0, 1, 2}
-    assert all(item["iot"]["lwm2m"]["/4/0/13"] == item["values"]["ce_level"] + 1 for item in narrow)
-    assert all(item["iot"]["lwm2m"]["/4/0/0"] == 7 for item in narrow)
+    assert all(item["lwm2m"]["/4/0/13"] == item["values"]["ce_level"] + 1 for item in narrow)
+    assert all(item["lwm2m"]["/4/0/0"] == 7 for item in narrow)
