@@ -153,7 +153,7 @@ class Customer:
         errors = self.page.evaluate("() => customer.failures.filter(failure => failure.status !== null)")
         return {
             **({} if figures.start_delay_ms is None else {"start_delay_ms": figures.start_delay_ms}),
-            **({"http_status": errors[-1]["status"], "error_code": errors[-1]["details"]} if errors else {}),
+            **({"http_status": errors[-1]["status"]} if errors else {}),
             "stall_ms": figures.stall_ms,
             "stall_count": len(figures.stalls_ms),
             "play_ms": figures.play_ms,

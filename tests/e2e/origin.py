@@ -175,7 +175,7 @@ def cloud_samples(
             "observed_at": seen[-1].at.isoformat().replace("+00:00", "Z"),
             "service": "video",
             "dimensions": {"node": node, "source": source},
-            "indicators": {
+            "values": {
                 "first_byte_ms": sum(line.first_byte_ms for line in seen) / len(seen),
                 "http_5xx_ratio": sum(line.status >= 500 for line in seen) / len(seen),
             },

@@ -53,5 +53,5 @@ def test_the_log_becomes_one_cloud_sample_per_session(node: Origin, client: http
         node.log.lines(), node="n", source="s", subscribers={"s-1": "+8613800000001"}, run="r"
     )
     assert sample["session_id"] == "s-1"
-    assert sample["indicators"]["http_5xx_ratio"] == 0.5
-    assert sample["indicators"]["first_byte_ms"] >= 200
+    assert sample["values"]["http_5xx_ratio"] == 0.5
+    assert sample["values"]["first_byte_ms"] >= 200

@@ -193,7 +193,7 @@ def assert_same_viewing(stage: Stage, customer: Customer) -> None:
     """The session's KQIs, made of CMCD events, agree with the page's own media events."""
     truth = customer.figures()
     session = stage.service.get(f"/v1/kqi/sessions/{customer.session_id}", key=stage.system_key)
-    kqis = session["indicators"]
+    kqis = session["figures"]
     shown = {"truth": truth, "service": session, "events": customer.truth()}
     events = 2 * len(truth.stalls_ms) + 2
     assert truth.start_delay_ms is not None
