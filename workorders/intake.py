@@ -8,76 +8,11 @@ when somebody hands the fault over. A re-check that finds no fault closes the ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
+from demarcation.verdict import VerdictFact
 from workorders.grouping import Grouping, group_of
-
-
-class VerdictFact(Protocol):
-    """What this room reads of a verdict. `dimensions` are those of the fault, `""` or absent where unknown."""
-
-    @property
-    def verdict_id(self) -> str:
-        """Id of this version of the verdict."""
-        ...
-
-    @property
-    def self_check_id(self) -> str:
-        """The self-check it answers."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """1 for the first; later evidence makes further ones."""
-        ...
-
-    @property
-    def subscriber_id(self) -> str:
-        """Keyed hash of the number."""
-        ...
-
-    @property
-    def domain(self) -> str:
-        """`network`, `platform`, `terminal`, `no_fault` or `undetermined`."""
-        ...
-
-    @property
-    def cause(self) -> str:
-        """Of the taxonomy; the best guess or `""` where undetermined."""
-        ...
-
-    @property
-    def confidence(self) -> float:
-        """Probability of the cause. [1, 0–1]"""
-        ...
-
-    @property
-    def fault_at(self) -> datetime:
-        """Event time of the fault."""
-        ...
-
-    @property
-    def service(self) -> str:
-        """`video`, `web` or `iot`."""
-        ...
-
-    @property
-    def dimensions(self) -> Mapping[str, str]:
-        """Of the fault."""
-        ...
-
-    @property
-    def handed_over(self) -> bool:
-        """Whether somebody complained already."""
-        ...
-
-    @property
-    def re_check_of(self) -> str | None:
-        """The self-check that this one checks again."""
-        ...
-
 
 OPERATOR_DOMAINS = frozenset({"network", "platform"})
 """Domains whose faults the operator mends unasked."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cem.platform.db import Database
 from cem.platform.windows import WINDOW
+from demarcation.ports import OpenOrderRef
 from workorders import repository
 from workorders.grouping import scope_key
 from workorders.models import WorkOrder
@@ -16,19 +16,6 @@ from workorders.scope import possible_scopes
 FRESH_FOR = timedelta(hours=24)
 """An open order whose last fault lies further back says nothing of a fault now. Chosen here: one day, so that
 an order that nobody ends does not explain every later fault in its scope."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenOrderRef:
-    """An open order, as far as a verdict needs it."""
-
-    order_id: str
-    number: str
-    cause: str
-    domain: str
-    scope: Mapping[str, str]
-    opened_at: datetime
-    affected: int
 
 
 class OpenOrders:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from demarcation.taxonomy import Taxonomy
+from demarcation.taxonomy import Taxonomy, Urgency
 from workorders.lifecycle import EventKind, OrderAction, OrderState
 from workorders.models import Case, OrderEvent, WorkOrder
 from workorders.order_service import OrderDetail
@@ -155,6 +155,7 @@ class OrderSummary(BaseModel):
         meaning={"zh": "源站返回服务器错误（5xx）", "en": "The origin answers with server errors (5xx)"},
         scope={"source": "pear-tv"},
         owner="platform",
+        urgency="high",
         affected=37,
         case_count=41,
         window_start=_AT,
@@ -179,6 +180,7 @@ class OrderSummary(BaseModel):
     meaning: Meaning | None
     scope: dict[str, str]
     owner: Owner
+    urgency: Urgency = Field(description="How soon the owner should look.")
     affected: int = Field(description="Distinct subscribers of all its cases so far.")
     case_count: int
     window_start: datetime = Field(description="The quarter hour whose closing opened it.")
@@ -280,6 +282,7 @@ def _order_members(order: WorkOrder, taxonomy: Taxonomy, *, full: bool) -> dict[
         "meaning": Meaning.of(order.cause, taxonomy),
         "scope": shown_scope(order.scope, full=full),
         "owner": Owner(order.owner),
+        "urgency": taxonomy[order.cause].urgency if order.cause in taxonomy else Urgency.NORMAL,
         "affected": order.affected,
         "case_count": order.case_count,
         "window_start": order.window_start,

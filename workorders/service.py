@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from cem.platform.clock import Clock
 from cem.platform.db import Database, new_id
 from cem.platform.errors import NotFound
+from demarcation.verdict import VerdictFact
 from workorders import repository
-from workorders.intake import HandedOverBy, Origin, VerdictFact, leaves_fault_with_operator, verdict_values
+from workorders.intake import HandedOverBy, Origin, leaves_fault_with_operator, verdict_values
 from workorders.lifecycle import EventKind
 from workorders.models import Case, OrderEvent
 from workorders.observation import CASES
@@ -43,11 +44,7 @@ class CaseService:
         """
         case = repository.case_of_self_check(session, fact.self_check_id)
         if fact.domain == "no_fault":
-            checked = case
-            if fact.re_check_of is not None:
-                checked = repository.case_of_self_check(session, fact.re_check_of)
-            if checked is not None and (checked is not case or fact.version > checked.verdict_version):
-                self.close_after_recheck(session, checked.id)
+            self._close_proved(session, case, fact)
         if case is None and (leaves_fault_with_operator(fact) or fact.handed_over):
             if self._insert(session, fact):
                 case = repository.case_of_verdict(session, fact.verdict_id)
@@ -59,11 +56,21 @@ class CaseService:
             self._revise(session, case, fact)
         return case.id
 
-    def from_complaint(self, session: Session, fact: VerdictFact, by: HandedOverBy) -> str:
+    def on_verdict(self, session: Session, fact: VerdictFact) -> None:
+        """`from_verdict`, as demarcation's hook wants it."""
+        self.from_verdict(session, fact)
+
+    def from_complaint(self, session: Session, fact: VerdictFact, by: str) -> str:
         """Hand a fault over, whatever its verdict is; returns the id of its case.
 
         Once handed over, it stays so: a repeated complaint changes nothing.
+
+        Parameters
+        ----------
+        by
+            One of `intake.HandedOverBy`; ValueError for anything else.
         """
+        by = HandedOverBy(by)
         case = repository.case_of_self_check(session, fact.self_check_id)
         if case is None and not self._insert(session, fact, by):
             case = repository.case_of_self_check(session, fact.self_check_id)
@@ -85,10 +92,6 @@ class CaseService:
             case.window_start = counted_window(case.fault_at, now, self._settings.amend_for)
         session.flush()
         return case.id
-
-    def close_after_recheck(self, session: Session, case_id: str) -> bool:
-        """A re-check proved that the fault is gone; True if that closed the case."""
-        return repository.close_case(session, case_id, CloseReason.RECHECK_NO_FAULT, self._clock.now())
 
     def page(
         self, wanted: CaseFilter, *, before: str | None = None, limit: int = PAGE
@@ -115,6 +118,20 @@ class CaseService:
         if found is None:
             raise NotFound(f"There is no case {case_id}.")
         return found
+
+    def _close_proved(self, session: Session, case: Case | None, fact: VerdictFact) -> None:
+        """Close what a verdict without a fault proves gone.
+
+        A later version closes its own case. A re-check closes every earlier case of the line and service: the
+        customer says with it that this is the same trouble, tried again.
+        """
+        gone: list[str] = []
+        if case is not None and fact.version > case.verdict_version:
+            gone.append(case.id)
+        if fact.re_check_of is not None:
+            gone += repository.open_cases_before(session, fact.subscriber_id, fact.service, fact.fault_at)
+        for case_id in gone:
+            repository.close_case(session, case_id, CloseReason.RECHECK_NO_FAULT, self._clock.now())
 
     def _insert(self, session: Session, fact: VerdictFact, by: HandedOverBy | None = None) -> bool:
         now = self._clock.now()

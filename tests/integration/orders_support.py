@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from cem.platform.db import Database
 from cem.platform.security import Principal, PrincipalKind, Role, permissions_of
+from demarcation.verdict import VerdictFact
 from tests.conftest import FakeClock
 from workorders.closing import WindowCloser
 from workorders.intake import HandedOverBy
@@ -42,33 +42,25 @@ OPERATIONS = principal("zhao", Role.OPERATIONS)
 AGENT = principal("li", Role.AGENT)
 
 
-@dataclass(frozen=True)
-class Fact:
-    verdict_id: str
-    self_check_id: str
-    subscriber_id: str
-    version: int = 1
-    domain: str = "platform"
-    cause: str = "origin_errors"
-    confidence: float = 0.9
-    fault_at: datetime = T + 5 * MINUTE
-    service: str = "video"
-    dimensions: Mapping[str, str] = field(
-        default_factory=lambda: {
-            "province": "js",
-            "city": "nanjing",
-            "cell": "c1",
-            "source": "pear-tv",
-            "node": "n1",
-        }
-    )
-    handed_over: bool = False
-    re_check_of: str | None = None
+PLACE = {"province": "js", "city": "nanjing", "cell": "c1", "source": "pear-tv", "node": "n1"}
 
 
-def fact(subscriber: str | int, **changes: Any) -> Fact:
+def fact(subscriber: str | int, **changes: Any) -> VerdictFact:
+    """A verdict of the platform's origin, felt five minutes into the window of T."""
     number = next(_numbers)
-    return replace(Fact(f"v_{number}", f"sc_{number}", f"s_{subscriber:0>32}"), **changes)
+    values: dict[str, Any] = {
+        "verdict_id": f"v_{number}",
+        "self_check_id": f"sc_{number}",
+        "version": 1,
+        "subscriber_id": f"s_{subscriber:0>32}",
+        "domain": "platform",
+        "cause": "origin_errors",
+        "confidence": 0.9,
+        "fault_at": T + 5 * MINUTE,
+        "service": "video",
+        "dimensions": PLACE,
+    }
+    return VerdictFact(**(values | changes))
 
 
 class Room:
@@ -83,11 +75,11 @@ class Room:
     def closer(self, **changes: Any) -> WindowCloser:
         return WindowCloser(self.database, self.clock, self.settings, **changes)
 
-    def verdict(self, of: Fact) -> str | None:
+    def verdict(self, of: VerdictFact) -> str | None:
         with self.database.write() as session:
             return self.cases.from_verdict(session, of)
 
-    def complain(self, of: Fact) -> str:
+    def complain(self, of: VerdictFact) -> str:
         with self.database.write() as session:
             return self.cases.from_complaint(session, of, HandedOverBy.CUSTOMER)
 

@@ -13,8 +13,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cem.platform.db import Base, Database
+from demarcation.verdict import VerdictFact
 from tests.conftest import FakeClock
-from tests.integration.orders_support import MINUTE, SETTINGS, WINDOW, Fact, Room, T, fact, picture
+from tests.integration.orders_support import MINUTE, SETTINGS, WINDOW, Room, T, fact, picture
 from workorders.models import Case, ClosedWindow, OrderCase, WorkOrder
 from workorders.policy import CaseState, Reason
 
@@ -250,7 +251,7 @@ def test_the_index_refuses_a_case_in_two_orders(room: Room) -> None:
         )
 
 
-def busy_hour(seed: int = 7) -> list[tuple[int, Fact]]:
+def busy_hour(seed: int = 7) -> list[tuple[int, VerdictFact]]:
     """Faults of one hour: (minute of arrival, fact). Shared causes, lone ones, complaints, late arrivals."""
     dice = random.Random(seed)
     causes = [
@@ -266,10 +267,10 @@ def busy_hour(seed: int = 7) -> list[tuple[int, Fact]]:
         arrival = felt + dice.choice([0, 0, 0, 0, 1, 20, 50])
         place = {"city": dice.choice(["nanjing", "suzhou"]), "cell": f"c{dice.randrange(12)}"}
         place |= {"source": dice.choice(["pear-tv", "fig-tv"]), "node": f"n{dice.randrange(3)}"}
-        one = Fact(
-            f"v_{seed}_{number}",
-            f"sc_{seed}_{number}",
-            f"s_{dice.randrange(60):0>32}",
+        one = fact(
+            dice.randrange(60),
+            verdict_id=f"v_{seed}_{number}",
+            self_check_id=f"sc_{seed}_{number}",
             domain=domain,
             cause=cause,
             fault_at=T + felt * MINUTE,

@@ -93,6 +93,7 @@ def test_every_cause_of_the_taxonomy_is_placed() -> None:
     for name in shared:
         rule = RULES[segment_of(name, causes[name]["domain"])]
         assert not rule.individual, name
+        assert rule.owner == causes[name]["owner"], name
 
 
 @given(DIMENSIONS, CAUSES, DOMAINS, st.randoms(use_true_random=False))
