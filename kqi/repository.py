@@ -31,6 +31,16 @@ Signature = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class NewContext:
+    """What came of one line and session, in which earliest window, and a signature of it."""
+
+    subscriber_id: str
+    session_id: str
+    first: datetime
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
 class StoredSample:
     """A sample as it is stored."""
 
@@ -108,29 +118,33 @@ class FactsRepository:
         )
         return _signatures(rows)
 
-    def lines_with_new_context(
-        self, since: datetime, oldest: datetime
-    ) -> dict[str, tuple[datetime, Signature]]:
-        """Lines that got reports, pipe or cloud samples since: the earliest window, and a signature of what came."""
+    def new_context(self, since: datetime, oldest: datetime) -> list[NewContext]:
+        """Reports, pipe and cloud samples that came since, by line and session."""
         both = (
-            "SELECT subscriber_id, window, item_key FROM {table} WHERE subscriber_id != ''"
-            " AND received_at >= {{since:DateTime64(3, 'UTC')}} AND window >= {{oldest:DateTime64(3, 'UTC')}}"
+            "SELECT subscriber_id, session_id, window, item_key FROM {table}"
+            " WHERE received_at >= {{since:DateTime64(3, 'UTC')}} AND window >= {{oldest:DateTime64(3, 'UTC')}}"
         )
         rows = self._store.rows(
-            "SELECT subscriber_id, min(window) AS first, count() AS n, sum(cityHash64(item_key)) AS hash FROM ("  # noqa: S608 - ours
-            f"{both.format(table='reports')} UNION ALL"
-            f" {both.format(table='samples')} AND vantage IN ('pipe', 'cloud')) GROUP BY subscriber_id",
+            "SELECT subscriber_id, session_id, min(window) AS first, count() AS n,"  # noqa: S608 - ours
+            f" sum(cityHash64(item_key)) AS hash FROM ({both.format(table='reports')} UNION ALL"
+            f" {both.format(table='samples')} AND vantage IN ('pipe', 'cloud'))"
+            " WHERE subscriber_id != '' OR session_id != '' GROUP BY subscriber_id, session_id",
             {"since": since, "oldest": oldest},
         )
-        return {row["subscriber_id"]: (row["first"], (row["n"], row["hash"])) for row in rows}
+        return [
+            NewContext(row["subscriber_id"], row["session_id"], row["first"], (row["n"], row["hash"]))
+            for row in rows
+        ]
 
-    def sessions_of_lines(self, lines: Sequence[str], oldest: datetime) -> list[SessionKey]:
-        """Sessions that device samples are known of."""
+    def known_sessions(
+        self, lines: Iterable[str], sessions: Iterable[str], oldest: datetime
+    ) -> list[SessionKey]:
+        """Sessions of these lines or of these names that device samples were written of."""
         rows = self._store.rows(
-            "SELECT DISTINCT session_id, subscriber_id FROM samples WHERE vantage = 'device' AND session_id != ''"
-            " AND subscriber_id IN {lines:Array(String)} AND window >= {oldest:DateTime64(3, 'UTC')}"
-            " AND labels['kind'] = 'session'",
-            {"lines": list(lines), "oldest": oldest},
+            "SELECT DISTINCT session_id, subscriber_id FROM samples WHERE vantage = 'device'"
+            " AND labels['kind'] = 'session' AND window >= {oldest:DateTime64(3, 'UTC')}"
+            " AND (subscriber_id IN {lines:Array(String)} OR session_id IN {sessions:Array(String)})",
+            {"lines": sorted(set(lines)), "sessions": sorted(set(sessions)), "oldest": oldest},
         )
         return [SessionKey(row["session_id"], row["subscriber_id"]) for row in rows]
 

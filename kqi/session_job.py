@@ -132,15 +132,28 @@ class SessionJob:
     def _wanted(self, since: datetime, oldest: datetime) -> dict[SessionKey, tuple[Signature, ...]]:
         events = self._repository.sessions_with_new_events(since, oldest)
         totals = self._repository.sessions_with_new_totals(since, oldest)
-        minute = since.replace(second=0, microsecond=0)
-        lines = self._repository.lines_with_new_context(minute, oldest)
         wanted = {key: (events.get(key, (0, 0)), totals.get(key, (0, 0))) for key in {*events, *totals}}
-        near: dict[SessionKey, Signature] = {}
-        if lines:
-            first = min(window for window, _ in lines.values()) - NEAR - WINDOW
-            for key in self._repository.sessions_of_lines(sorted(lines), max(first, oldest)):
-                near[key] = lines[key.subscriber_id][1]
+        near = self._near(since, oldest)
         return {key: (*wanted.get(key, ((0, 0), (0, 0))), near.get(key, (0, 0))) for key in {*wanted, *near}}
+
+    def _near(self, since: datetime, oldest: datetime) -> dict[SessionKey, Signature]:
+        """Known sessions that something came near of: of the same name, or of the same line."""
+        # By whole minutes: what falls out of the overlap would otherwise look new on every tick.
+        new = self._repository.new_context(since.replace(second=0, microsecond=0), oldest)
+        if not new:
+            return {}
+        by_line: dict[str, Signature] = {}
+        by_name: dict[str, Signature] = {}
+        for one in new:
+            if one.subscriber_id:
+                by_line[one.subscriber_id] = _plus(by_line.get(one.subscriber_id), one.signature)
+            if one.session_id:
+                by_name[one.session_id] = _plus(by_name.get(one.session_id), one.signature)
+        first = max(min(one.first for one in new) - NEAR - WINDOW, oldest)
+        return {
+            key: _plus(by_line.get(key.subscriber_id, (0, 0)), by_name.get(key.session_id, (0, 0)))
+            for key in self._repository.known_sessions(by_line, by_name, first)
+        }
 
     def _work_out(self, keys: Sequence[SessionKey], oldest: datetime) -> None:
         facts = self.facts_of(keys, oldest)
@@ -217,6 +230,10 @@ def _context(key: SessionKey, line: Sequence[Context], session: Sequence[Context
         if one.subscriber_id in ("", key.subscriber_id) or not key.subscriber_id
     }
     return list(seen.values())
+
+
+def _plus(one: Signature | None, other: Signature) -> Signature:
+    return other if one is None else (one[0] + other[0], (one[1] + other[1]) % (1 << 64))
 
 
 def _time(millis: int) -> datetime:
