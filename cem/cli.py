@@ -323,13 +323,13 @@ def key_revoke(ctx: click.Context, key_id: str) -> None:
     click.echo(f"{key_id} is revoked", err=True)
 
 
-@main.command()
+@main.command("token")
 @click.option(
     "--ttl-s", type=click.IntRange(60, 3600), default=900, show_default=True, help="Life of the token. [s]"
 )
 @click.option("--install", "install_id", help="Bind it to one installation of the app.")
 @click.pass_context
-def token(ctx: click.Context, ttl_s: int, install_id: str | None) -> None:
+def mint_token(ctx: click.Context, ttl_s: int, install_id: str | None) -> None:
     """Mint a device token for the number read from standard input (a number never stands on a command line)."""
     number = click.get_text_stream("stdin").readline().strip()
     with _house(ctx) as house:
@@ -360,9 +360,10 @@ def demarcate(ctx: click.Context, bundles: Any, rules: Path | None, output: Any)
 
     A bundle is what GET /v1/verdicts/{id}/bundle gives, or {"at", "snapshot", "samples", "peers", "upstreams"}.
     """
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     from demarcation.replay import replay_stream
     from demarcation.rules import load_rules
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     chosen = load_rules(rules or _settings(ctx).rules_file)
     bad = total = 0

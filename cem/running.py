@@ -54,7 +54,7 @@ def run_service(settings: Settings, *, routes: bool, jobs: bool) -> int:
             nonlocal listening
             listening = asyncio.get_running_loop().create_future()
             async with _background(
-                house, jobs=jobs, demo=routes and jobs and settings.demo, listening=listening
+                house, routes=routes, jobs=jobs, demo=routes and jobs and settings.demo, listening=listening
             ):
                 yield
 
@@ -70,10 +70,10 @@ def run_service(settings: Settings, *, routes: bool, jobs: bool) -> int:
 
 @contextlib.asynccontextmanager
 async def _background(
-    house: House, *, jobs: bool, demo: bool, listening: asyncio.Future[str]
+    house: House, *, routes: bool, jobs: bool, demo: bool, listening: asyncio.Future[str]
 ) -> AsyncIterator[None]:
     """Jobs and demo beside the routes; the demo stops first, then the jobs, then the writers drain."""
-    await house.start()
+    await house.start(routes=routes)
     worker = Worker(house.jobs() if jobs else [], house.clock)
     working = asyncio.create_task(worker.run(), name="worker")
     driving = asyncio.create_task(_drive(house, listening), name="demo") if demo else None

@@ -9,6 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Self, cast
 
+import httpx
 from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
 
@@ -21,12 +22,13 @@ from cem.access.passwords import Passwords
 from cem.access.service import COMMAND_LINE, AccessService
 from cem.access.sessions import SessionService
 from cem.access.tokens import DeviceTokens
+from cem.adapters import AccountSource, Activity, Audit, LaterActivity, Line, Peers, SnapshotReports
 from cem.app import create_app
 from cem.customers import endpoints as customers_endpoints
-from cem.customers.ports import NoActivity
 from cem.customers.service import CustomersService
 from cem.demo.delivery import DemoKeys
 from cem.health import Readiness
+from cem.platform.aio import Bulkhead, run_blocking
 from cem.platform.clock import Clock, SystemClock
 from cem.platform.db import Database
 from cem.platform.facts import FactStore, open_facts
@@ -41,12 +43,33 @@ from cem.platform.security import (
     PrincipalKind,
     load_keyring,
 )
-from cem.platform.settings import Settings
+from cem.platform.settings import Settings, UpstreamSettings
 from cem.worker import Job
+from demarcation import endpoints as demarcation_endpoints
+from demarcation.gather import Source
+from demarcation.rules import RuleSet, load_rules
+from demarcation.service import SelfCheckService
+from demarcation.settings import SelfCheckSettings
+from demarcation.sources import POOL_THREADS, LineSource, OrdersSource, PeersSource
+from demarcation.sweeper import SelfCheckSweeper
+from demarcation.taxonomy import Taxonomy, load_taxonomy
+from demarcation.upstreams import Upstream, UpstreamSource
+from demarcation.verdict_reading import VerdictReading
+from kqi import endpoints as kqi_endpoints
+from kqi.cubes import CubeJob
+from kqi.service import TABLES as KQI_TABLES
+from kqi.service import KqiLimits, KqiService
+from kqi.session_job import SessionJob
 from sdk_ingest import endpoints as ingest_endpoints
 from sdk_ingest.parsing import IngestLimits
 from sdk_ingest.service import IngestService
 from sdk_ingest.writer import open_writer as open_reports_writer
+from workorders import endpoints as workorders_endpoints
+from workorders.closing import WindowCloser
+from workorders.open_orders import OpenOrders
+from workorders.order_service import OrderService
+from workorders.policy import PolicySettings
+from workorders.service import CaseService
 
 DEMO_KEY_NAMES = ("demo province feed", "demo province system")
 
@@ -148,7 +171,7 @@ class House:
             hasher=self.hasher,
             cipher=NumberCipher(self.keyring.number_cipher, self.keyring.number_cipher_previous),
             audit=self.audit,
-            activity=NoActivity(),
+            activity=LaterActivity(lambda: Activity(self.verdicts, self.kqi, self.clock)),
         )
 
     @cached_property
@@ -204,17 +227,170 @@ class House:
         """Reports and CMCD."""
         return IngestService(self.reports_writer, self.clock, self.hasher, self.ingest_limits)
 
+    # indicators
+
+    @cached_property
+    def kqi(self) -> KqiService:
+        """Samples in; sessions, cubes and peers out."""
+        writer = GroupCommit(
+            self.facts,
+            self.clock,
+            name="samples",
+            tables=KQI_TABLES,
+            keys=None,
+            gather_ms=self.settings.commit_delay_ms,
+            max_waiting=self.settings.queue_items,
+        )
+        self._closing.callback(writer.close)
+        given = self.settings
+        limits = KqiLimits(
+            max_body_bytes=given.max_body_bytes,
+            max_inflated_bytes=given.max_inflated_bytes,
+            max_items=given.max_items,
+            late_after=given.late_after,
+            future_skew=given.future_skew,
+        )
+        service = KqiService(self.facts, self.clock, commits=writer, hash_number=self.hasher, limits=limits)
+        self._closing.callback(service.close)
+        return service
+
+    # which side
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """Causes."""
+        return load_taxonomy()
+
+    @cached_property
+    def rules(self) -> RuleSet:
+        """The rule set in force."""
+        return load_rules(self.settings.rules_file, self.taxonomy)
+
+    @cached_property
+    def self_check_settings(self) -> SelfCheckSettings:
+        """Deadlines and limits of self-checks."""
+        given = self.settings
+        return SelfCheckSettings(
+            default_deadline_s=given.self_check_deadline_s,
+            longest_deadline_s=given.self_check_max_s,
+            default_wait_s=given.self_check_deadline_s,
+            per_line_per_hour=given.self_checks_per_line_per_hour,
+            provisioned_apns=tuple(item.lower() for item in given.provisioned_apns),
+            lowest_app_versions=given.lowest_app_versions,
+        )
+
+    @cached_property
+    def upstream_client(self) -> httpx.AsyncClient:
+        """For upstream systems: certificates verified, no redirects, no environment proxies."""
+        return httpx.AsyncClient(
+            trust_env=False, follow_redirects=False, limits=httpx.Limits(max_connections=400)
+        )
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """Where a self-check looks, each in a pool of its own."""
+        inside: tuple[Source, ...] = (
+            LineSource(Line(self.kqi), self._pool("source-line")),
+            PeersSource(Peers(self.kqi), self._pool("source-peers")),
+            OrdersSource(self.open_orders, self._pool("source-orders")),
+            AccountSource(self.customers, self._pool("source-account"), self.clock),
+        )
+        return inside + tuple(self._upstream(item) for item in self.settings.upstreams)
+
+    def _upstream(self, given: UpstreamSettings) -> UpstreamSource:
+        headers = {} if given.token is None else {"Authorization": f"Bearer {given.token.get_secret_value()}"}
+        upstream = Upstream(given.name, str(given.url), given.fields, given.budget_s, headers)
+        return UpstreamSource(upstream, self.upstream_client, self.clock)
+
+    def _pool(self, name: str) -> Bulkhead:
+        pool = Bulkhead(name, POOL_THREADS)
+        self._closing.callback(pool.close)
+        return pool
+
+    @cached_property
+    def self_checks(self) -> SelfCheckService:
+        """Runs self-checks."""
+        return SelfCheckService(
+            self.database,
+            self.clock,
+            self.self_check_settings,
+            self.rules,
+            self.taxonomy,
+            sources=self.sources,
+            identity=self.hasher,
+            audit=Audit(self.audit),
+            snapshots=SnapshotReports(self.ingest),
+            on_verdict=self.cases.on_verdict,
+            on_complaint=self.cases.from_complaint,
+        )
+
+    @cached_property
+    def verdicts(self) -> VerdictReading:
+        """Stored verdicts."""
+        return VerdictReading(self.database, self.clock, Audit(self.audit))
+
+    # cases and orders
+
+    @cached_property
+    def policy(self) -> PolicySettings:
+        """When cases become orders."""
+        given = self.settings
+        return PolicySettings(
+            watermark=timedelta(seconds=given.watermark_s),
+            amend_for=timedelta(minutes=given.amend_min),
+            min_subscribers=given.order_min_subscribers,
+        )
+
+    @cached_property
+    def cases(self) -> CaseService:
+        """Cases."""
+        return CaseService(self.database, self.clock, self.policy)
+
+    @cached_property
+    def orders(self) -> OrderService:
+        """Work orders."""
+        return OrderService(self.database, self.clock)
+
+    @cached_property
+    def open_orders(self) -> OpenOrders:
+        """Open orders as mass faults."""
+        return OpenOrders(self.database)
+
     # the whole
 
-    async def start(self) -> None:
-        """What has to run before the first request."""
+    async def start(self, *, routes: bool) -> None:
+        """Make what must be there before the first request (writers read the keys of what is stored)."""
+        if routes:
+            await run_blocking(lambda: (self.reports_writer, self.kqi, self.self_checks))
 
     async def stop(self) -> None:
-        """Commit what writers hold, let sources go."""
+        """Let self-checks end, commit what writers hold, let upstreams go."""
+        if "self_checks" in self.__dict__:
+            await self.self_checks.drain(self.settings.drain_s)
+            self.self_checks.close()
+        if "reports_writer" in self.__dict__:
+            await run_blocking(self.reports_writer.close)
+        if "upstream_client" in self.__dict__:
+            await self.upstream_client.aclose()
 
     def jobs(self) -> list[Job]:
         """What a worker does again and again."""
-        return []
+        every_s = self.settings.job_interval_s
+        sweeper = SelfCheckSweeper(
+            self.database,
+            self.clock,
+            self.self_check_settings,
+            self.rules,
+            self.taxonomy,
+            source_names=tuple(source.name for source in self.sources),
+            on_verdict=self.cases.on_verdict,
+        )
+        return [
+            Job("sessions", SessionJob(self.facts, self.clock).tick, every_s),
+            Job("cubes", CubeJob(self.facts, self.clock).tick, every_s),
+            Job("self-check-sweep", sweeper.tick, every_s),
+            Job("window-closing", WindowCloser(self.database, self.clock, self.policy).tick, every_s),
+        ]
 
     def routers(self) -> list[APIRouter]:
         """Every room's routes."""
@@ -224,6 +400,9 @@ class House:
             ),
             customers_endpoints.build_router(self.customers, self.guard),
             ingest_endpoints.build_router(self.ingest, self.guard),
+            kqi_endpoints.build_router(self.kqi, self.guard, self.clock),
+            demarcation_endpoints.build_router(self.self_checks, self.verdicts, self.guard),
+            workorders_endpoints.build_router(self.cases, self.orders, self.taxonomy, self.guard),
         ]
 
     def build_app(

@@ -77,7 +77,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         logger.handlers = []
         logger.propagate = True
     # URLs of upstreams may carry identifiers, and an access line is written by our own middleware.
-    for name in ("httpx", "httpcore", "uvicorn.access"):
+    for name in ("httpx", "httpcore", "uvicorn.access", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -140,6 +140,12 @@ class Settings(BaseModel):
     )
     self_check_max_s: float = Field(default=20.0, gt=0, le=20, description="Most that a caller may give. [s]")
     self_checks_per_line_per_hour: int = Field(default=60, ge=1, description="Then 429. [1]")
+    provisioned_apns: list[str] = Field(
+        default_factory=list, description="APNs right for any line whose own is not provisioned."
+    )
+    lowest_app_versions: dict[str, str] = Field(
+        default_factory=dict, description="Lowest supported app version by operating system, as a TOML table."
+    )
     rules_file: Path | None = Field(default=None, description="Rule set; none: the one shipped.")
     upstreams: list[UpstreamSettings] = Field(
         default_factory=list, description="Systems asked over HTTP ([[upstreams]])."
@@ -245,14 +251,15 @@ def _read_file(file: Path) -> dict[str, Any]:
 def _from_text(name: str, text: str, variable: str) -> Any:
     """An environment variable's value: lists and tables as TOML, everything else as it stands."""
     field = Settings.model_fields.get(name)
-    if field is None or "list" not in str(field.annotation):
+    kind = "" if field is None else str(field.annotation)
+    if "list" not in kind and "dict" not in kind:
         return text
-    if not text.lstrip().startswith("["):
+    if "list" in kind and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{variable}: not a list as TOML writes it: {error}") from error
+        raise ConfigurationError(f"{variable}: not a list or table as TOML writes it: {error}") from error
 
 
 def _explain(item: Any, sources: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""First tables
+"""first tables
 
 Revision: 0001
 Before it: nothing

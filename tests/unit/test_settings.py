@@ -32,7 +32,7 @@ def test_environment_wins_over_file_and_command_line_over_both(tmp_path: Path) -
         ({"CEM_KQI_URL": "http://x"}, "CEM_KQI_URL: kqi_url: give chdb:///path"),
         ({"CEM_CONFIG": "/nowhere/cem.toml"}, "CEM_CONFIG: there is no file /nowhere/cem.toml"),
         ({"CEM_UPSTREAMS": "[{name = 'Bad Name', url = 'http://127.0.0.1/x'}]"}, "upstreams.0.name"),
-        ({"CEM_UPSTREAMS": "[{"}, "CEM_UPSTREAMS: not a list as TOML writes it"),
+        ({"CEM_UPSTREAMS": "[{"}, "CEM_UPSTREAMS: not a list or table as TOML writes it"),
     ],
 )
 def test_a_wrong_setting_is_named_exactly(environ: dict[str, str], message: str) -> None:
