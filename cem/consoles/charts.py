@@ -19,6 +19,10 @@ LEAST_COLUMNS = 8
 """A chart is at least two hours wide, so that a service just started does not show one giant square. [1]"""
 
 
+MOST_ROWS = 24
+"""More cities than fit a screen are a table, not a picture; chosen here. [1]"""
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Upper bounds of all levels but the last, ascending, in the unit shown; a bound belongs to the level above."""
@@ -76,9 +80,13 @@ class Square:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Squares in rows (cities) and columns (quarter hours), with the sizes to draw them. Lengths in SVG units."""
+    """Squares in rows (cities) and columns (quarter hours), with the sizes to draw them. Lengths in SVG units.
+
+    `left_out` rows with the fewest viewings found no place. [1]
+    """
 
     rows: tuple[str, ...]
+    left_out: int
     columns: tuple[datetime, ...]
     squares: tuple[Square, ...]
     label_width: float
@@ -129,6 +137,7 @@ def heat_map(
     points: Sequence[Point],
     scale: Scale,
     *,
+    most_rows: int = MOST_ROWS,
     label_width: float = 92.0,
     square_width: float = 40.0,
     square_height: float = 26.0,
@@ -142,7 +151,8 @@ def heat_map(
     weight: dict[str, int] = {}
     for point in found.values():
         weight[point.row] = weight.get(point.row, 0) + point.sessions
-    rows = tuple(sorted(weight, key=lambda row: (-weight[row], row)))
+    ranked = sorted(weight, key=lambda row: (-weight[row], row))
+    rows = tuple(ranked[:most_rows])
     columns = _columns([point.column for point in found.values()])
     gap, top = 2.0, 20.0
     squares: list[Square] = []
@@ -162,7 +172,10 @@ def heat_map(
                     sessions=here.sessions if here is not None else 0,
                 )
             )
-    return HeatMap(rows, columns, tuple(squares), label_width, square_width, square_height, gap, top)
+    left_out = len(ranked) - len(rows)
+    return HeatMap(
+        rows, left_out, columns, tuple(squares), label_width, square_width, square_height, gap, top
+    )
 
 
 def _columns(starts: Sequence[datetime]) -> tuple[datetime, ...]:

@@ -82,8 +82,10 @@ def scope(texts: Texts, names: Names, dimensions: Mapping[str, str]) -> tuple[tu
         if not value:
             continue
         label = texts.get(f"dimension.{name}", name)
-        if name == "subscriber_id":
+        if name == "subscriber":
             said.append((label, ""))
+        elif name == "service":
+            said.append((label, texts.get(f"service.{value}", value)))
         else:
             said.append((label, names.name(name, value, texts.language)))
     return tuple(said)

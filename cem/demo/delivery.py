@@ -96,9 +96,11 @@ class Delivery:
             return
         raise Stopped
 
-    async def reports(self, documents: Sequence[Document]) -> None:
-        """Send reports of many lines as the feed."""
-        self._counts.reports += await self._items("/v1/reports", documents)
+    async def reports(self, documents: Sequence[Document]) -> int:
+        """Send reports of many lines as the feed; how many of them the service did not have."""
+        accepted = await self._items("/v1/reports", documents)
+        self._counts.reports += accepted
+        return accepted
 
     async def samples(self, vantage: str, documents: Sequence[Document]) -> None:
         """Send samples of a vantage point (`pipe`, `cloud`, `iot`) as the feed."""

@@ -252,7 +252,7 @@ def test_an_empty_house_says_what_will_come(house_of: Build) -> None:
     assert "No viewings yet" in text
     assert "No work order is open" in text
     assert "No verdict yet" in text
-    assert text.count("never seen") == 4
+    assert text.count("nothing for 3 hours") == 4
 
 
 @pytest.mark.parametrize("part", ["activity", "verdicts", "orders", "experience", "feeds"])

@@ -92,6 +92,12 @@ def test_the_worst_square_is_one_that_enough_was_viewed_in() -> None:
     assert [square.few for square in chart.squares if square.value == 9.0] == [True]
 
 
+def test_more_rows_than_fit_leave_out_those_with_the_fewest_viewings() -> None:
+    chart = heat_map([Point(f"row{n}", NINE, 1.0, n) for n in range(1, 6)], Scale((1.0,), 1), most_rows=2)
+    assert chart.rows == ("row5", "row4")
+    assert chart.left_out == 3
+
+
 def test_a_chart_of_nothing_is_empty() -> None:
     chart = heat_map([], Scale((1.0,), 1))
     assert (chart.rows, chart.columns, chart.squares, chart.worst()) == ((), (), (), None)

@@ -10,12 +10,15 @@ from string import Formatter
 import pytest
 
 from cem.consoles import present
+from cem.consoles.adapters import FEEDS
 from cem.consoles.board import DOMAINS
 from cem.consoles.ports import Bilingual, NameBook
 from cem.consoles.texts import LANGUAGES, all_texts, choose_language, load_texts
 from demarcation.taxonomy import Domain, load_taxonomy
+from kqi.catalogue import Service
 from workorders.lifecycle import EventKind, OrderState
 from workorders.policy import CaseState
+from workorders.scope import UNKNOWN, Owner
 
 NOW = datetime(2026, 11, 22, 7, 41, 30, tzinfo=UTC)
 
@@ -64,7 +67,9 @@ def test_every_text_that_a_template_names_is_there_and_none_is_left_over() -> No
         ("state", list(OrderState)),
         ("event", list(EventKind)),
         ("case_state", list(CaseState)),
-        ("owner", sorted({cause.owner for cause in load_taxonomy().values()})),
+        ("owner", sorted({cause.owner for cause in load_taxonomy().values()} | set(Owner))),
+        ("service", [*Service, UNKNOWN]),
+        ("feeds", FEEDS),
         ("dimension", sorted({name for cause in load_taxonomy().values() for name in cause.scope})),
     ],
 )
@@ -124,8 +129,10 @@ def test_shares(share: float, text: str) -> None:
 def test_a_scope_is_said_wide_before_narrow_in_words_and_without_a_customers_hash() -> None:
     names = NameBook({("city", "yunze"): Bilingual("云泽", "Yunze")})
     said = present.scope(
-        load_texts("zh"), names, {"cell": "yunze-01004", "city": "yunze", "subscriber_id": "s_12", "node": ""}
+        load_texts("zh"),
+        names,
+        {"cell": "yunze-01004", "city": "yunze", "subscriber": "s_12", "node": "", "service": "video"},
     )
-    assert said == (("城市", "云泽"), ("小区", "yunze-01004"), ("单个客户", ""))
+    assert said == (("城市", "云泽"), ("小区", "yunze-01004"), ("业务", "视频"), ("单个客户", ""))
     unknown = present.scope(load_texts("en"), names, {"orbit": "low"})
     assert unknown == (("orbit", "low"),)

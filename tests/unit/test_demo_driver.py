@@ -46,6 +46,7 @@ class Service:
         self.checks: list[dict[str, Any]] = []
         self.refusals: list[httpx.Response] = []
         self.enough = asyncio.Event()
+        self.has_all = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -68,6 +69,8 @@ class Service:
         self.items.setdefault(path, []).extend(found)
         if path == "/v1/reports" and len(self.items[path]) > 1801:
             self.enough.set()
+        if self.has_all and path == "/v1/reports":
+            return httpx.Response(200, json={"accepted": 0, "duplicate": len(found), "rejected": 0})
         return httpx.Response(200, json={"accepted": len(found), "duplicate": 0, "rejected": 0})
 
 
@@ -130,6 +133,17 @@ def test_nothing_is_sent_twice(finished: tuple[Service, Counts]) -> None:
     service, _ = finished
     for items in service.items.values():
         assert len({item["id"] for item in items}) == len(items)
+
+
+def test_a_province_started_again_sends_no_samples_of_what_the_service_has() -> None:
+    service, counts = run(lambda service: setattr(service, "has_all", True))
+    assert {"/v1/samples/pipe", "/v1/samples/cloud"}.isdisjoint(service.items)
+    past = [
+        item for item in service.items.get("/v1/samples/iot", []) if item["observed_at"] < "2026-11-22T09:03"
+    ]
+    assert past == []
+    assert counts.reports == 0
+    assert counts.duplicates == len(service.items["/v1/reports"])
 
 
 def test_a_service_that_asks_to_wait_gets_everything_later() -> None:
