@@ -195,16 +195,18 @@ def problem(description: str, slug: str, status: int, title: str) -> dict[str, A
     return {"description": description, "content": {PROBLEM_MEDIA_TYPE: {"example": example}}}
 
 
-NOT_FOUND: Final = {
+_CONFLICT: Final = "The current state does not allow this"
+
+NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {
     404: problem("No such check for this caller.", "not-found", 404, "There is no such thing")
 }
-REFUSALS: Final = {
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     403: problem("A device asked for another line.", "forbidden", 403, "This caller may not do this"),
     409: problem(
         "The idempotency key came before with another body.",
         "conflict",
         409,
-        "The current state does not allow this",
+        _CONFLICT,
     ),
     422: problem("Nobody was named.", "invalid-input", 422, "The content is not valid"),
     429: problem(

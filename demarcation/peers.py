@@ -3,7 +3,8 @@
 For each segment (a cell, a gateway, a node, a source, an app version …) the users seen in closed windows, less
 the line itself, are weighed as a Bayes factor between two beta-binomial models:
 
-- *broken*: the share of bad users is Beta(2, 2): anything but the extremes, mean one half;
+- *broken*: the share of bad users is Beta(2, 2): anything but the extremes, mean one half (Beta(50·p, 2) where the
+  baseline p is above 4 %, so that broken is always expected to be worse than usual);
 - *healthy*: the share is Beta(50·p, 50·(1−p)) with p the segment's own baseline: a share near p, as sure as 50
   earlier users make it.
 
@@ -119,7 +120,8 @@ def log10_bayes_factor(bad: int, users: int, baseline: float = BASELINE_RATIO) -
         raise ValueError("bad must lie in 0…users and baseline in (0, 1)")
     healthy_alpha = BASELINE_USERS * baseline
     healthy_beta = BASELINE_USERS - healthy_alpha
-    broken = _log_beta(BROKEN_ALPHA + bad, BROKEN_BETA + users - bad) - _log_beta(BROKEN_ALPHA, BROKEN_BETA)
+    broken_alpha = max(BROKEN_ALPHA, healthy_alpha)  # so that one more bad peer never speaks for health
+    broken = _log_beta(broken_alpha + bad, BROKEN_BETA + users - bad) - _log_beta(broken_alpha, BROKEN_BETA)
     healthy = _log_beta(healthy_alpha + bad, healthy_beta + users - bad) - _log_beta(
         healthy_alpha, healthy_beta
     )
