@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import AwareDatetime
 
 from cem.platform.aio import run_blocking
@@ -34,9 +34,14 @@ OTHER_RESOLUTIONS = frozenset({"other", "not_found"})
 
 _ETAG = re.compile(r'"(\d{1,9})"')
 
-_Text = Annotated[str | None, Query(max_length=80)]
+_NO_NUL = r"^[^\x00]*$"
+_Text = Annotated[str | None, Query(max_length=80, pattern=_NO_NUL)]
+_OrderId = Annotated[str, Path(max_length=40, pattern=_NO_NUL, description="Id or number.")]
+_CaseId = Annotated[str, Path(max_length=40, pattern=_NO_NUL)]
 _Since = Annotated[AwareDatetime | None, Query(description="RFC 3339 time with a zone.")]
-_Cursor = Annotated[str | None, Query(max_length=40, description="`next` of the page before.")]
+_Cursor = Annotated[
+    str | None, Query(max_length=40, pattern=_NO_NUL, description="`next` of the page before.")
+]
 _Limit = Annotated[int, Query(ge=1, le=200, description="Most items in one page.")]
 _IfMatch = Annotated[
     str | None,
@@ -94,8 +99,8 @@ def _add_cases(router: APIRouter, cases: CaseService, guard: Guard) -> None:
         cause: _Text = None,
         domain: _Text = None,
         city: _Text = None,
-        order_id: Annotated[str | None, Query(max_length=40)] = None,
-        subscriber_id: Annotated[str | None, Query(max_length=64)] = None,
+        order_id: Annotated[str | None, Query(max_length=40, pattern=_NO_NUL)] = None,
+        subscriber_id: Annotated[str | None, Query(max_length=64, pattern=_NO_NUL)] = None,
         since: _Since = None,
         cursor: _Cursor = None,
         limit: _Limit = 50,
@@ -125,7 +130,7 @@ def _add_cases(router: APIRouter, cases: CaseService, guard: Guard) -> None:
         response_model=CaseAnswer,
         responses=_NOT_FOUND,
     )
-    async def get_case(principal: Annotated[Principal, Depends(may_read)], case_id: str) -> CaseAnswer:
+    async def get_case(principal: Annotated[Principal, Depends(may_read)], case_id: _CaseId) -> CaseAnswer:
         found = await run_blocking(cases.get, case_id)
         return CaseAnswer.of(*found, full=_sees_customers(principal))
 
@@ -177,7 +182,7 @@ def _add_orders(
         responses=_NOT_FOUND,
     )
     async def get_order(
-        principal: Annotated[Principal, Depends(may_read)], order_id: str, response: Response
+        principal: Annotated[Principal, Depends(may_read)], order_id: _OrderId, response: Response
     ) -> OrderAnswer:
         detail = await run_blocking(orders.get, order_id, principal)
         return await _answer(detail, cases, taxonomy, principal, response)
@@ -207,7 +212,7 @@ def _add_actions(
         )
         async def noted(
             principal: Annotated[Principal, Depends(may_work)],
-            order_id: str,
+            order_id: _OrderId,
             response: Response,
             body: NoteRequest | None = None,
             if_match: _IfMatch = None,
@@ -238,7 +243,7 @@ def _add_actions(
     )
     async def comment_order(
         principal: Annotated[Principal, Depends(may_work)],
-        order_id: str,
+        order_id: _OrderId,
         body: CommentRequest,
         response: Response,
         if_match: _IfMatch = None,
@@ -261,7 +266,7 @@ def _add_actions(
     )
     async def resolve_order(
         principal: Annotated[Principal, Depends(may_work)],
-        order_id: str,
+        order_id: _OrderId,
         body: ResolveRequest,
         response: Response,
         if_match: _IfMatch = None,

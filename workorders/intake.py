@@ -35,6 +35,10 @@ KEPT_DIMENSIONS = (
 """Dimensions that a case keeps. Others are dropped."""
 
 
+LONGEST_VALUE = 80
+"""Characters of a dimension's value that a case keeps: the width of its columns. [1]"""
+
+
 class Origin(StrEnum):
     """What made a case."""
 
@@ -50,8 +54,14 @@ class HandedOverBy(StrEnum):
 
 
 def dimensions_of(fact: VerdictFact) -> dict[str, str]:
-    """The known dimensions of a verdict's fault."""
-    return {name: fact.dimensions[name] for name in KEPT_DIMENSIONS if fact.dimensions.get(name)}
+    """The known dimensions of a verdict's fault, as far as every store can keep them."""
+    known = {name: _storable(fact.dimensions.get(name, "")) for name in KEPT_DIMENSIONS}
+    return {name: value for name, value in known.items() if value}
+
+
+def _storable(value: str) -> str:
+    """A dimension's value without what PostgreSQL cannot hold, cut to `LONGEST_VALUE`."""
+    return value.replace("\0", "")[:LONGEST_VALUE]
 
 
 def grouping_of(fact: VerdictFact) -> Grouping:

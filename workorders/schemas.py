@@ -24,6 +24,68 @@ _AT = "2026-11-22T07:30:00Z"
 _ORDER = "wo_01kaxm2v6q3m8d1v5z0c9r7t4y"
 _CASE = "case_01kaxm2v6q3m8d1v5z0c9r7t4y"
 
+_CASE_EXAMPLE: dict[str, Any] = {
+    "id": _CASE,
+    "state": "attached",
+    "subscriber": "s_1f6a09c2…",
+    "self_check_id": "sc_01kaxm2v6q3m8d1v5z0c9r7t4y",
+    "verdict_id": "v_01kaxm2v6q3m8d1v5z0c9r7t4y",
+    "domain": "platform",
+    "cause": "origin_errors",
+    "confidence": 0.96,
+    "service": "video",
+    "dimensions": {"city": "nanjing", "cell": "460-00-1-2", "source": "pear-tv", "node": "nj-1"},
+    "scope": {"source": "pear-tv"},
+    "owner": "platform",
+    "handed_over": True,
+    "handed_over_by": "customer",
+    "fault_at": _AT,
+    "window_start": _AT,
+    "recorded_at": _AT,
+    "reason": "new",
+    "closed_at": None,
+    "close_reason": None,
+    "order_id": _ORDER,
+    "order_number": "WO-20261122-0001",
+}
+
+_ORDER_EXAMPLE: dict[str, Any] = {
+    "id": _ORDER,
+    "number": "WO-20261122-0001",
+    "state": "taken",
+    "version": 2,
+    "domain": "platform",
+    "cause": "origin_errors",
+    "meaning": {"zh": "源站返回服务器错误（5xx）", "en": "The origin answers with server errors (5xx)"},
+    "scope": {"source": "pear-tv"},
+    "owner": "platform",
+    "urgency": "high",
+    "affected": 37,
+    "case_count": 41,
+    "window_start": _AT,
+    "first_fault_at": _AT,
+    "last_fault_at": _AT,
+    "opened_at": _AT,
+    "updated_at": _AT,
+    "taken_by": "li.na",
+    "taken_at": _AT,
+    "resolved_at": None,
+    "resolution_cause": None,
+    "resolution_note": None,
+    "reopened_count": 0,
+}
+
+_EVENT_EXAMPLE: dict[str, Any] = {
+    "at": _AT,
+    "kind": "opened",
+    "reason": "new",
+    "from_state": None,
+    "to_state": "open",
+    "actor": "system:window-closer",
+    "note": None,
+    "data": {"cases": 41, "new_subscribers": 37, "reasons": {"attach": 40, "new": 1}},
+}
+
 
 def _example(**values: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [values]})
@@ -58,30 +120,7 @@ class Meaning(BaseModel):
 class CaseAnswer(BaseModel):
     """One fault of one subscriber."""
 
-    model_config = _example(
-        id=_CASE,
-        state="attached",
-        subscriber="s_1f6a09c2…",
-        self_check_id="sc_01kaxm2v6q3m8d1v5z0c9r7t4y",
-        verdict_id="v_01kaxm2v6q3m8d1v5z0c9r7t4y",
-        domain="platform",
-        cause="origin_errors",
-        confidence=0.96,
-        service="video",
-        dimensions={"city": "nanjing", "cell": "460-00-1-2", "source": "pear-tv", "node": "nj-1"},
-        scope={"source": "pear-tv"},
-        owner="platform",
-        handed_over=True,
-        handed_over_by="customer",
-        fault_at=_AT,
-        window_start=_AT,
-        recorded_at=_AT,
-        reason="new",
-        closed_at=None,
-        close_reason=None,
-        order_id=_ORDER,
-        order_number="WO-20261122-0001",
-    )
+    model_config = _example(**_CASE_EXAMPLE)
 
     id: str
     state: CaseState
@@ -138,6 +177,8 @@ class CaseAnswer(BaseModel):
 class CasePage(BaseModel):
     """Cases, latest first."""
 
+    model_config = _example(items=[_CASE_EXAMPLE], next=_CASE)
+
     items: list[CaseAnswer]
     next: str | None = Field(description="Give it as `cursor` to go on; null at the end.")
 
@@ -145,31 +186,7 @@ class CasePage(BaseModel):
 class OrderSummary(BaseModel):
     """One cause in one scope."""
 
-    model_config = _example(
-        id=_ORDER,
-        number="WO-20261122-0001",
-        state="taken",
-        version=2,
-        domain="platform",
-        cause="origin_errors",
-        meaning={"zh": "源站返回服务器错误（5xx）", "en": "The origin answers with server errors (5xx)"},
-        scope={"source": "pear-tv"},
-        owner="platform",
-        urgency="high",
-        affected=37,
-        case_count=41,
-        window_start=_AT,
-        first_fault_at=_AT,
-        last_fault_at=_AT,
-        opened_at=_AT,
-        updated_at=_AT,
-        taken_by="li.na",
-        taken_at=_AT,
-        resolved_at=None,
-        resolution_cause=None,
-        resolution_note=None,
-        reopened_count=0,
-    )
+    model_config = _example(**_ORDER_EXAMPLE)
 
     id: str
     number: str
@@ -204,12 +221,16 @@ class OrderSummary(BaseModel):
 class OrderPage(BaseModel):
     """Orders, latest first."""
 
+    model_config = _example(items=[_ORDER_EXAMPLE], next=None)
+
     items: list[OrderSummary]
     next: str | None = Field(description="Give it as `cursor` to go on; null at the end.")
 
 
 class EventAnswer(BaseModel):
     """One entry of an order's history."""
+
+    model_config = _example(**_EVENT_EXAMPLE)
 
     at: datetime
     kind: EventKind
@@ -237,6 +258,18 @@ class EventAnswer(BaseModel):
 
 class OrderAnswer(OrderSummary):
     """An order with its cases, figures, history, and what the caller can do with it."""
+
+    model_config = _example(
+        **_ORDER_EXAMPLE,
+        open_cases=41,
+        still_affected=37,
+        handed_over=6,
+        cities={"nanjing": 20, "wuxi": 17},
+        advice=[{"zh": "查看源站错误日志。", "en": "Look at the origin's error log."}],
+        actions=["take", "comment", "resolve"],
+        cases=[_CASE_EXAMPLE],
+        events=[_EVENT_EXAMPLE],
+    )
 
     open_cases: int
     still_affected: int = Field(description="Distinct subscribers of its open cases.")
@@ -299,7 +332,7 @@ def _order_members(order: WorkOrder, taxonomy: Taxonomy, *, full: bool) -> dict[
     }
 
 
-_Note = Annotated[str, Field(min_length=1, max_length=4_000)]
+_Note = Annotated[str, Field(min_length=1, max_length=4_000, pattern=r"^[^\x00]*$")]
 
 
 class NoteRequest(BaseModel):

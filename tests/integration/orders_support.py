@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -111,6 +112,36 @@ class Room:
             return session.scalar(
                 select(OrderCase.order_id).where(OrderCase.case_id == case_id, OrderCase.left_at.is_(None))
             )
+
+
+def busy_hour(seed: int = 7) -> list[tuple[int, VerdictFact]]:
+    """Faults of one hour: (minute of arrival, fact). Shared causes, lone ones, complaints, late arrivals."""
+    dice = random.Random(seed)
+    causes = [
+        ("origin_errors", "platform"),
+        ("cdn_node_fault", "platform"),
+        ("weak_coverage", "network"),
+        ("core_failure", "network"),
+    ]
+    facts = []
+    for number in range(120):
+        cause, domain = dice.choice(causes)
+        felt = dice.randrange(60)
+        arrival = felt + dice.choice([0, 0, 0, 0, 1, 20, 50])
+        place = {"city": dice.choice(["nanjing", "suzhou"]), "cell": f"c{dice.randrange(12)}"}
+        place |= {"source": dice.choice(["pear-tv", "fig-tv"]), "node": f"n{dice.randrange(3)}"}
+        one = fact(
+            dice.randrange(60),
+            verdict_id=f"v_{seed}_{number}",
+            self_check_id=f"sc_{seed}_{number}",
+            domain=domain,
+            cause=cause,
+            fault_at=T + felt * MINUTE,
+            dimensions=place,
+            handed_over=dice.random() < 0.05,
+        )
+        facts.append((arrival, one))
+    return sorted(facts, key=lambda item: (item[0], item[1].verdict_id))
 
 
 def _detached(session: Session, found: Iterable[Row]) -> list[Row]:

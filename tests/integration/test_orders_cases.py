@@ -61,6 +61,11 @@ def test_repeating_a_verdict_or_a_complaint_makes_no_second_case(room: Room) -> 
         assert session.scalar(select(func.count()).select_from(Case)) == 1
 
 
+def test_dimensions_from_the_field_cannot_break_the_store(room: Room) -> None:
+    case = room.verdict(fact(1, dimensions={"city": "x" * 500, "source": "pear\0-tv", "shoe_size": "44"}))
+    assert room.case(case).dimensions == {"city": "x" * 80, "source": "pear-tv"}
+
+
 def test_the_same_verdict_from_many_threads_makes_one_case(room: Room) -> None:
     of = fact(1)
     with ThreadPoolExecutor(8) as pool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,9 +12,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cem.platform.db import Base, Database
-from demarcation.verdict import VerdictFact
 from tests.conftest import FakeClock
-from tests.integration.orders_support import MINUTE, SETTINGS, WINDOW, Room, T, fact, picture
+from tests.integration.orders_support import MINUTE, SETTINGS, WINDOW, Room, T, busy_hour, fact, picture
 from workorders.models import Case, ClosedWindow, OrderCase, WorkOrder
 from workorders.policy import CaseState, Reason
 
@@ -249,36 +247,6 @@ def test_the_index_refuses_a_case_in_two_orders(room: Room) -> None:
                 attached_at=T,
             )
         )
-
-
-def busy_hour(seed: int = 7) -> list[tuple[int, VerdictFact]]:
-    """Faults of one hour: (minute of arrival, fact). Shared causes, lone ones, complaints, late arrivals."""
-    dice = random.Random(seed)
-    causes = [
-        ("origin_errors", "platform"),
-        ("cdn_node_fault", "platform"),
-        ("weak_coverage", "network"),
-        ("core_failure", "network"),
-    ]
-    facts = []
-    for number in range(120):
-        cause, domain = dice.choice(causes)
-        felt = dice.randrange(60)
-        arrival = felt + dice.choice([0, 0, 0, 0, 1, 20, 50])
-        place = {"city": dice.choice(["nanjing", "suzhou"]), "cell": f"c{dice.randrange(12)}"}
-        place |= {"source": dice.choice(["pear-tv", "fig-tv"]), "node": f"n{dice.randrange(3)}"}
-        one = fact(
-            dice.randrange(60),
-            verdict_id=f"v_{seed}_{number}",
-            self_check_id=f"sc_{seed}_{number}",
-            domain=domain,
-            cause=cause,
-            fault_at=T + felt * MINUTE,
-            dimensions=place,
-            handed_over=dice.random() < 0.05,
-        )
-        facts.append((arrival, one))
-    return sorted(facts, key=lambda item: (item[0], item[1].verdict_id))
 
 
 def play(room: Room, **closer: object) -> None:
