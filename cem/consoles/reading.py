@@ -77,7 +77,7 @@ def by_minute(store: FactStore, table: str, since: datetime, until: datetime) ->
     """Reports or samples of terminals and feeds by minute of event time, `since <= observed_at < until`. [1]"""
     sent = "" if table == "reports" else " AND vantage IN ('pipe', 'cloud')"
     rows = store.rows(
-        "SELECT toStartOfMinute(observed_at) AS minute, count() AS n"  # noqa: S608 - table and condition are ours
+        "SELECT toDateTime64(toStartOfMinute(observed_at), 0, 'UTC') AS minute, count() AS n"  # noqa: S608 - table and condition are ours
         f" FROM {table} WHERE window >= {{since:DateTime64(3, 'UTC')}} - INTERVAL 15 MINUTE"
         " AND observed_at >= {since:DateTime64(3, 'UTC')} AND observed_at < {until:DateTime64(3, 'UTC')}"
         f"{sent} GROUP BY minute",
