@@ -331,7 +331,7 @@ def key_revoke(ctx: click.Context, key_id: str) -> None:
 @click.pass_context
 def mint_token(ctx: click.Context, ttl_s: int, install_id: str | None) -> None:
     """Mint a device token for the number read from standard input (a number never stands on a command line)."""
-    number = click.get_text_stream("stdin").readline().strip()
+    number = sys.stdin.readline().strip()
     with _house(ctx) as house:
         minted = house.access.mint_token(number, ttl_s, install_id)
     click.echo(f"for {minted.subscriber_id} until {minted.expires_at.isoformat()}", err=True)
