@@ -44,9 +44,9 @@ def build_router(service: IngestService, guard: Guard) -> APIRouter:
         openapi_extra=documentation.REPORTS_BODY,
     )
     async def send_reports(request: Request, principal: Annotated[Principal, Depends(writer)]) -> Response:
-        body = await read_body(request, service.limits.body)
+        body = await read_body(request, service.body_limits)
         taken = await service.reports(principal, body, request.headers.get("content-type", ""))
-        return Response(_answer(taken), media_type="application/json")
+        return Response(answer_of(taken), media_type="application/json")
 
     @router.post(
         "/cmcd",
@@ -136,14 +136,14 @@ async def _cmcd(service: IngestService, request: Request, principal: Principal) 
     media = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
     if media not in CMCD_TYPES:
         raise UnsupportedMedia(f"Content-Type must be {MEDIA_TYPE}.")
-    taken = await service.cmcd(principal, await read_body(request, service.limits.body))
-    answer = _answer(taken)
+    taken = await service.cmcd(principal, await read_body(request, service.body_limits))
+    answer = answer_of(taken)
     if not taken.rejects:
         return Response(status_code=204)
     return Response(answer, media_type="application/json")
 
 
-def _answer(taken: Taken) -> bytes:
+def answer_of(taken: Taken) -> bytes:
     """The answer's JSON.
 
     Raises

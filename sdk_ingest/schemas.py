@@ -47,7 +47,7 @@ SLUG: Final = r"^[a-z][a-z0-9_]*$(?!\n)"
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset from UTC.")]
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class Place(Struct, frozen=True, kw_only=True, gc=False):
     """Where the line was, as the terminal or its network knows it."""
 
     province: Label | None = None
@@ -59,7 +59,7 @@ class Place(Struct, frozen=True, kw_only=True):
     gateway: Label | None = None
 
 
-class Device(Struct, frozen=True, kw_only=True):
+class Device(Struct, frozen=True, kw_only=True, gc=False):
     """What the terminal is."""
 
     model: Label | None = None
@@ -71,7 +71,7 @@ class Device(Struct, frozen=True, kw_only=True):
     ) = None
 
 
-class DeviceSettings(Struct, frozen=True, kw_only=True):
+class DeviceSettings(Struct, frozen=True, kw_only=True, gc=False):
     """What the customer has set."""
 
     airplane_mode: bool | None = None
@@ -91,7 +91,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True):
     preferred_rat: Annotated[str, Meta(max_length=32)] | None = None
 
 
-class NasCause(Struct, frozen=True, kw_only=True):
+class NasCause(Struct, frozen=True, kw_only=True, gc=False):
     """Last reject causes: TS 24.301 annex A and B (emm, esm), TS 24.501 annex A and B (5gmm, 5gsm). [1]"""
 
     emm: Annotated[float, Meta(ge=0, le=255, multiple_of=1)] | None = None
@@ -104,7 +104,7 @@ class NasCause(Struct, frozen=True, kw_only=True):
     )
 
 
-class Status(Struct, frozen=True, kw_only=True):
+class Status(Struct, frozen=True, kw_only=True, gc=False):
     """How the terminal is doing."""
 
     sim_state: SimState | None = None
@@ -121,7 +121,7 @@ class Status(Struct, frozen=True, kw_only=True):
     nas_cause: NasCause | None = None
 
 
-class Radio(Struct, frozen=True, kw_only=True):
+class Radio(Struct, frozen=True, kw_only=True, gc=False):
     """What the modem measures."""
 
     rsrp_dbm: Rsrp | None = None
@@ -132,7 +132,7 @@ class Radio(Struct, frozen=True, kw_only=True):
     prb_load_pct: Percent | None = None
 
 
-class Probe(Struct, frozen=True, kw_only=True):
+class Probe(Struct, frozen=True, kw_only=True, gc=False):
     """One measured way to one host, step by step."""
 
     host: Host | None = None
@@ -150,7 +150,7 @@ class Probe(Struct, frozen=True, kw_only=True):
     loss_ratio: Ratio | None = None
 
 
-class PlayerEventItem(Struct, frozen=True, kw_only=True):
+class PlayerEventItem(Struct, frozen=True, kw_only=True, gc=False):
     """One event of a player, with the values it carries."""
 
     kind: PlayerEventKind
@@ -167,7 +167,7 @@ class PlayerEventItem(Struct, frozen=True, kw_only=True):
     error_code: Label | None = None
 
 
-class Figures(Struct, frozen=True, kw_only=True):
+class Figures(Struct, frozen=True, kw_only=True, gc=False):
     """Sums over one use of a service, as the app counted them."""
 
     start_delay_ms: Millis | None = None
@@ -179,7 +179,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     http_status: HttpStatus | None = None
 
 
-class Player(Struct, frozen=True, kw_only=True):
+class Player(Struct, frozen=True, kw_only=True, gc=False):
     """What a video player saw."""
 
     source: Label | None = None
@@ -189,14 +189,14 @@ class Player(Struct, frozen=True, kw_only=True):
     figures: Figures | None = None
 
 
-class AppEvent(Struct, frozen=True, kw_only=True):
+class AppEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One event of an app that is not a player; its further members are kept as sent."""
 
     kind: Word
     at: Instant
 
 
-class App(Struct, frozen=True, kw_only=True):
+class App(Struct, frozen=True, kw_only=True, gc=False):
     """What another app saw."""
 
     events: Annotated[list[AppEvent], Meta(max_length=500)] | None = None
@@ -207,14 +207,14 @@ ResourcePath = Annotated[str, Meta(max_length=64)]
 ResourceValue = float | bool | Annotated[str, Meta(max_length=1_024)] | None
 
 
-class Iot(Struct, frozen=True, kw_only=True):
+class Iot(Struct, frozen=True, kw_only=True, gc=False):
     """What an IoT device's management platform knows; keys as `/4/0/2` (object, instance, resource)."""
 
     lwm2m: Annotated[dict[ResourcePath, ResourceValue], Meta(max_length=256)] | None = None
     last_seen_at: Instant | None = None
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class Report(Struct, frozen=True, kw_only=True, gc=False):
     """What a terminal reports of one moment, or of one use of a service."""
 
     id: Annotated[str, Meta(min_length=1, max_length=128, description="Makes the report idempotent; a UUID.")]
