@@ -77,6 +77,7 @@ class Customer:
     token: str
     collector: str
     handset: Mapping[str, Any]
+    source: str
     context: BrowserContext
     page: Page
     session_id: str = field(default_factory=lambda: f"e2e-{uuid.uuid4()}")
@@ -140,9 +141,8 @@ class Customer:
         self.wait_for("pause")
 
     def leave(self) -> None:
-        """Stop watching; what the player still holds is sent."""
-        self.page.evaluate("() => customer.leave()")
-        self.page.wait_for_timeout(300)
+        """Stop watching; back when the collector has taken everything that the player had to tell."""
+        assert self.page.evaluate("() => customer.leave()") == [], "the collector refused events"
 
     def own_count(self) -> dict[str, Any]:
         """What the app itself would report of this viewing so far; empty where nothing was asked for."""

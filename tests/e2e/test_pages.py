@@ -79,7 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, npm: Path) -> Iterator[Site]:
                 )
         for number, city in enumerate(CITIES):
             fault_of(ready, f"+861390000000{number}", city, now - timedelta(minutes=20))
-        service.wait_for_rounds("close_windows", 2, key=key)
+        service.wait_for_rounds("window-closing", 2, key=key)
         yield ready
     finally:
         service.stop()

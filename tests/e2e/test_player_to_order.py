@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from tests.e2e.service import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(170)]
 
-SOURCE = "evening-films"
 NODE = "node-a"
+FILMS = "evening-films"
+NEWS = "morning-news"
 
 START_TOLERANCE_MS = 100.0
 """Between the page's request to play and the player's own `s` record lies a little script work (measured: 1–13 ms)."""
@@ -31,7 +32,7 @@ START_TOLERANCE_MS = 100.0
 EVENT_TOLERANCE_MS = 25.0
 """Page and player hear the same media event in the same task; CMCD rounds to 1 ms (measured: 0–1 ms)."""
 
-CLOSING_JOB = "close_windows"
+CLOSING_JOB = "window-closing"
 
 PAST_THE_WINDOW_S = timedelta(minutes=20).total_seconds()
 """A clock so far ahead is past the end of any window the test ran in, its watermark included."""
@@ -116,24 +117,24 @@ class Stage:
     def targets(self) -> tuple[tuple[str, str], ...]:
         """What the app probes: segments at the origin of the film, and a host elsewhere."""
         return (
-            (f"{self.node.url}/film/high-001.ts", "origin"),
-            (f"{self.node.url}/film/high-002.ts", "origin"),
-            (f"{self.app.url}/hls/hls.min.js", "reference"),
+            (f"{self.node.url}/film/low-001.ts", "origin"),
+            (f"{self.node.url}/film/low-002.ts", "origin"),
+            (f"{self.app.url}/player.js", "reference"),
         )
 
-    def customer(self, number: str, phone: Mapping[str, Any], **how: Any) -> Customer:
+    def customer(self, number: str, source: str, phone: Mapping[str, Any], **how: Any) -> Customer:
         """A customer as the operator's back end knows one: provisioned, and with a token for its app."""
         line = {"number": number, "attributes": {"provisioned_apn": "cmnet"}}
         self.service.ask("PUT", "/v1/customers", json={"customers": [line]}, key=self.system_key)
         minted = self.service.post("/v1/device-tokens", {"number": number, "ttl_s": 900}, key=self.system_key)
-        return self.open_page(number=number, token=minted["token"], handset=phone, **how)
+        return self.open_page(number=number, token=minted["token"], source=source, handset=phone, **how)
 
-    def node_reports(self, *customers: Customer) -> None:
+    def node_reports(self, source: str, *customers: Customer) -> None:
         """The platform's vantage point: the node's log of these sessions, posted by its feed."""
         samples = cloud_samples(
             self.node.log.lines(),
             node=NODE,
-            source=SOURCE,
+            source=source,
             subscribers={customer.session_id: customer.number for customer in customers},
             run="e2e",
         )
@@ -142,9 +143,12 @@ class Stage:
         assert answer["accepted"] == len(samples), answer
 
 
-@pytest.fixture
-def stage(tmp_path: Path, browser: Browser, npm: Path, film: Path) -> Iterator[Stage]:
-    service = Service(tmp_path / "service")
+@pytest.fixture(scope="module")
+def stage(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser, npm: Path, film: Path
+) -> Iterator[Stage]:
+    """One service for the module's scenes; the last one moves its clock past the window."""
+    service = Service(tmp_path_factory.mktemp("order") / "service")
     pages: list[Customer] = []
     site = Path(__file__).parent / "site"
     with (
@@ -180,7 +184,7 @@ def tap_check(
         answer = customer.check(
             probes=measured,
             symptom=symptom,
-            source=SOURCE,
+            source=customer.source,
             node=NODE,
             content_id="film-1",
             figures=customer.own_count(),
@@ -204,66 +208,37 @@ def assert_same_viewing(stage: Stage, customer: Customer) -> None:
     assert kqis["stall_ratio"] == pytest.approx(truth.stall_ratio, abs=0.01), shown
 
 
-def the_one_order(stage: Stage) -> dict[str, Any]:
-    """The only order there is, once closing has had its turn; with its cases."""
-    stage.service.wait_for_rounds(CLOSING_JOB, 3, key=stage.system_key)
-    orders = stage.service.get("/v1/orders", key=stage.system_key)["items"]
-    assert len(orders) == 1, orders
-    return dict(stage.service.get(f"/v1/orders/{orders[0]['id']}", key=stage.system_key))
-
-
-def test_a_slow_and_failing_origin_is_the_platforms_and_becomes_one_order(stage: Stage) -> None:
-    hit = [
-        stage.customer("+8613800000011", handset(cell="SZ-1101-1", model="Mate 70")),
-        stage.customer("+8613800000012", handset(cell="GZ-2207-3", city="Guangzhou", model="Redmi K80")),
-        stage.customer("+8613800000013", handset(cell="DG-0410-2", city="Dongguan", model="iPhone 17")),
-    ]
-    early, late = hit[:2], hit[2]
-    for customer in early:
-        customer.play(stage.film)
-    for customer in early:
-        customer.wait_for("playing")
-
-    stage.node.break_with(Fault(first_byte_delay_s=2.5, error_ratio=1 / 3, suffixes=(".ts",)))
-    late.play(stage.film)
-    for customer in hit:
-        customer.wait_for("waiting")
-    late.wait_for("playing")
-    stage.node_reports(*hit)
-    verdicts = tap_check(stage, *hit, symptom="stall")
-
-    stage.node.break_with(Fault())
-    for customer in hit:
-        customer.wait_until_playing_again()
-    hit[0].rest(1000)
-    for customer in hit:
-        customer.pause()
-        customer.leave()
-
-    for customer in hit:
-        assert_same_viewing(stage, customer)
-        assert len(customer.figures().stalls_ms) >= 1
-    assert (late.figures().start_delay_ms or 0) > 2_500, "its first segment waited for the slow origin"
-    assert [verdict["domain"] for verdict in verdicts] == ["platform"] * 3, verdicts
-
-    found = []
-    for _ in range(2):  # the window closes; and once more, as if the machine had been restarted meanwhile
-        stage.service.stop()
-        stage.service.start(clock_offset_s=PAST_THE_WINDOW_S)
-        found.append(the_one_order(stage))
-    first, again = found
-    assert first["domain"] == "platform"
-    assert first["scope"].get("source") == SOURCE
-    assert (first["affected"], first["case_count"]) == (3, 3)
-    assert (again["id"], again["affected"], again["case_count"]) == (first["id"], 3, 3)
+def assert_same_cube(stage: Stage, source: str, customers: list[Customer], since: datetime) -> None:
+    """The quarter-hour cubes of a source add up to what the pages of its viewers saw: nothing lost or doubled."""
+    for job in ("sessions", "cubes"):
+        stage.service.wait_for_rounds(job, 2, key=stage.system_key)
+    page = stage.service.get(
+        "/v1/kqi/cubes",
+        key=stage.system_key,
+        params={
+            "indicator": "stall_ms,play_ms",
+            "vantage": "device",
+            "group_by": "source",
+            "step": "all",
+            "from": since.isoformat(),
+            "to": (since + timedelta(minutes=30)).isoformat(),
+        },
+    )
+    totals = {row["indicator"]: row["total"] for row in page["rows"] if row["group"] == {"source": source}}
+    truth = [customer.figures() for customer in customers]
+    slack = sum(2 * len(figures.stalls_ms) + 2 for figures in truth) * EVENT_TOLERANCE_MS
+    assert totals == {
+        "stall_ms": pytest.approx(sum(figures.stall_ms for figures in truth), abs=slack),
+        "play_ms": pytest.approx(sum(figures.play_ms for figures in truth), abs=slack),
+    }, page["rows"]
 
 
 def test_a_healthy_phone_and_a_healthy_origin_have_no_fault(stage: Stage) -> None:
-    customer = stage.customer("+8613800000021", handset(), token_in="path")
+    customer = stage.customer("+8613800000021", NEWS, handset(), token_in="path")
     customer.play(stage.film)
     customer.wait_for("playing")
     customer.rest(4000)
-    stage.node_reports(customer)
+    stage.node_reports(NEWS, customer)
     [verdict] = tap_check(stage, customer, symptom=None)
     customer.pause()
     customer.leave()
@@ -287,7 +262,7 @@ def test_a_phone_that_cannot_reach_anything_by_its_own_setting_is_the_terminals(
     if settings.get("airplane_mode"):
         phone["status"] |= {"registered": False, "network_type": "none"}
         del phone["radio"]
-    customer = stage.customer("+8613800000031", phone)
+    customer = stage.customer("+8613800000031", NEWS, phone)
     with customer.cut_off():
         customer.start_probing(*stage.targets())
         probes = customer.probed()
@@ -298,10 +273,71 @@ def test_a_phone_that_cannot_reach_anything_by_its_own_setting_is_the_terminals(
 
 def test_a_phone_with_a_weak_signal_is_the_networks(stage: Stage) -> None:
     phone = handset(radio=POOR_RADIO)
-    customer = stage.customer("+8613800000041", phone)
+    customer = stage.customer("+8613800000041", NEWS, phone)
     customer.narrow(latency_ms=700, kbps=220)
     customer.play(stage.film)
     customer.wait_for("playing")
     customer.wait_for("waiting")
     [verdict] = tap_check(stage, customer, symptom="stall")
     assert (verdict["domain"], verdict["cause"]) == ("network", "weak_coverage"), verdict
+
+
+def the_one_order(stage: Stage) -> dict[str, Any]:
+    """The only order there is, once closing has had its turn; with its cases."""
+    stage.service.wait_for_rounds(CLOSING_JOB, 3, key=stage.system_key)
+    orders = stage.service.get("/v1/orders", key=stage.system_key)["items"]
+    assert len(orders) == 1, orders
+    return dict(stage.service.get(f"/v1/orders/{orders[0]['id']}", key=stage.system_key))
+
+
+def test_a_slow_and_failing_origin_is_the_platforms_and_becomes_one_order(stage: Stage) -> None:
+    hit = [
+        stage.customer("+8613800000011", FILMS, handset(cell="SZ-1101-1", model="Mate 70")),
+        stage.customer(
+            "+8613800000012", FILMS, handset(cell="GZ-2207-3", city="Guangzhou", model="Redmi K80")
+        ),
+        stage.customer(
+            "+8613800000013", FILMS, handset(cell="DG-0410-2", city="Dongguan", model="iPhone 17")
+        ),
+    ]
+    early, late = hit[:2], hit[2]
+    since = datetime.now(UTC)
+    for customer in early:
+        customer.play(stage.film)
+    for customer in early:
+        customer.wait_for("playing")
+
+    stage.node.break_with(Fault(first_byte_delay_s=2.5, error_ratio=1 / 3, suffixes=(".ts",)))
+    late.play(stage.film)
+    for customer in hit:
+        customer.wait_for("waiting")
+    late.wait_for("playing")
+    stage.node_reports(FILMS, *hit)
+    verdicts = tap_check(stage, *hit, symptom="stall")
+
+    stage.node.break_with(Fault())
+    for customer in hit:
+        customer.wait_until_playing_again()
+    hit[0].rest(1000)
+    for customer in hit:
+        customer.pause()
+        customer.leave()
+
+    for customer in hit:
+        assert_same_viewing(stage, customer)
+        assert len(customer.figures().stalls_ms) >= 1
+    assert (late.figures().start_delay_ms or 0) > 2_500, "its first segment waited for the slow origin"
+    assert [verdict["domain"] for verdict in verdicts] == ["platform"] * 3, verdicts
+
+    assert_same_cube(stage, FILMS, hit, since)
+
+    found = []
+    for _ in range(2):  # the window closes; and once more, as if the machine had been restarted meanwhile
+        stage.service.stop()
+        stage.service.start(clock_offset_s=PAST_THE_WINDOW_S)
+        found.append(the_one_order(stage))
+    first, again = found
+    assert first["domain"] == "platform"
+    assert first["scope"] == {"source": FILMS}
+    assert (first["affected"], first["case_count"]) == (3, 3)
+    assert (again["id"], again["affected"], again["case_count"]) == (first["id"], 3, 3)

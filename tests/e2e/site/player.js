@@ -7,6 +7,7 @@ const customer = {
   failures: [], // what hls.js reported as an error: {details, fatal, status}
   hls: null,
   measuring: null, // the probes under way: a promise
+  sending: [], // posts to the collector, answered or under way: promises
 
   now() {
     return performance.timeOrigin + performance.now();
@@ -32,7 +33,9 @@ const customer = {
     const withToken = (request) => {
       const { url, headers, ...rest } = request;
       const authorization = tokenIn === "path" ? {} : { Authorization: `Bearer ${token}` };
-      return fetch(url, { ...rest, headers: { ...headers, ...authorization }, keepalive: true });
+      const answer = fetch(url, { ...rest, headers: { ...headers, ...authorization }, keepalive: true });
+      this.sending.push(answer);
+      return answer;
     };
     const hls = new Hls({
       startLevel,
@@ -75,10 +78,12 @@ const customer = {
     return document.getElementById("screen").currentTime;
   },
 
-  // The customer leaves: hls.js sends what it still holds.
-  leave() {
+  // The customer leaves: hls.js sends what it still holds. Done when the collector has answered every post.
+  async leave() {
     this.note("left");
     this.hls.destroy();
+    const answers = await Promise.all(this.sending);
+    return answers.filter((answer) => !answer.ok).map((answer) => answer.status);
   },
 
   // One request measured as the browser measured it. Phases that did not happen (a name that needed no look-up, a
@@ -89,8 +94,8 @@ const customer = {
     const asked = `${url}${url.includes("?") ? "&" : "?"}probe=${crypto.randomUUID()}`;
     try {
       const answer = await fetch(asked, { cache: "no-store", signal: AbortSignal.timeout(6000) });
-      const size = (await answer.arrayBuffer()).byteLength;
       probe.http_status = answer.status;
+      const size = (await answer.arrayBuffer()).byteLength;
       const [timing] = performance.getEntriesByName(asked);
       const since = (from, to) => Math.round((timing[to] - timing[from]) * 1000) / 1000;
       if (timing.domainLookupEnd > timing.domainLookupStart) probe.dns_ms = since("domainLookupStart", "domainLookupEnd");
@@ -101,7 +106,7 @@ const customer = {
         if (size >= 10000 && seconds > 0.001) probe.throughput_kbps = Math.round((size * 8) / 1000 / seconds);
       }
     } catch (error) {
-      probe.tcp_error = error.name === "TimeoutError" ? "timeout" : "refused";
+      if (probe.http_status === undefined) probe.tcp_error = error.name === "TimeoutError" ? "timeout" : "refused";
     }
     return probe;
   },
