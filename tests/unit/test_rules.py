@@ -147,7 +147,7 @@ def test_an_id_is_never_used_twice() -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("version = 1 2", "line 1"), ('version = "1"\n', "no \\[\\[rule"), ("[groups]\n", "`version` is missing")],
+    [("version = 1 2", "line 1"), ('version = "1"\n', r"no \[\[rule"), ("[groups]\n", "`version` is missing")],
 )
 def test_a_broken_file_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
@@ -159,7 +159,7 @@ def test_an_operators_file_is_read_from_disk(tmp_path: Path) -> None:
     path.write_text(GOOD, "utf-8")
     assert load_rules(path).version == "t"
     assert load_rules(None) is load_shipped_rules()
-    with pytest.raises(ConfigurationError, match="none.toml"):
+    with pytest.raises(ConfigurationError, match=r"none\.toml"):
         load_rules(tmp_path / "none.toml")
 
 
