@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,6 @@ def create_app(
     routers: Sequence[APIRouter],
     readiness: Readiness,
     lifespan: Callable[[], AbstractAsyncContextManager[None]],
-    static: Mapping[str, Path],
 ) -> FastAPI:
     """Put the routes together.
 
@@ -67,8 +66,6 @@ def create_app(
         One per room; every route in them has a guard (a test walks them).
     lifespan
         Opened before the first request, closed after the last.
-    static
-        URL prefix → folder of the pages' own assets.
     """
 
     @asynccontextmanager
@@ -94,8 +91,6 @@ def create_app(
     app.include_router(_documentation(app, guard))
     assets = Path(fastapi_offline.__file__).parent / "static"
     app.mount(DOCS_ASSETS, StaticFiles(directory=assets), name="docs-assets")
-    for prefix, folder in static.items():
-        app.mount(prefix, StaticFiles(directory=folder), name=prefix.strip("/").replace("/", "-"))
     if settings.cors_origins:
         app.add_middleware(CollectorCors, origins=settings.cors_origins, prefixes=COLLECTOR_PREFIXES)
     app.add_middleware(ObservedRequests)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from types import TracebackType
 from typing import Self, cast
+from zoneinfo import ZoneInfo
 
 import httpx
 from fastapi import APIRouter, FastAPI
@@ -24,10 +25,13 @@ from cem.access.sessions import SessionService
 from cem.access.tokens import DeviceTokens
 from cem.adapters import AccountSource, Activity, Audit, LaterActivity, Line, Peers, SnapshotReports
 from cem.app import create_app
+from cem.consoles.adapters import HouseView, RoomDesk, StaffLogins
+from cem.consoles.pages import build_router as build_pages_router
 from cem.customers import endpoints as customers_endpoints
 from cem.customers.service import CustomersService
 from cem.demo.delivery import DemoKeys
 from cem.health import Readiness
+from cem.place_names import name_book
 from cem.platform.aio import Bulkhead, run_blocking
 from cem.platform.clock import Clock, SystemClock
 from cem.platform.db import Database
@@ -61,6 +65,7 @@ from kqi.service import TABLES as KQI_TABLES
 from kqi.service import KqiLimits, KqiService
 from kqi.session_job import SessionJob
 from sdk_ingest import endpoints as ingest_endpoints
+from sdk_ingest.lane import install_reports_lane
 from sdk_ingest.parsing import IngestLimits
 from sdk_ingest.service import IngestService
 from sdk_ingest.writer import open_writer as open_reports_writer
@@ -186,6 +191,13 @@ class House:
             subscribers=self.customers,
             forget=self.authenticator.forget,
         )
+
+    @cached_property
+    def hashing(self) -> HashingThreads:
+        """Where passwords are hashed."""
+        threads = HashingThreads()
+        self._closing.callback(threads.close)
+        return threads
 
     @cached_property
     def sessions(self) -> SessionService:
@@ -395,28 +407,47 @@ class House:
     def routers(self) -> list[APIRouter]:
         """Every room's routes."""
         return [
-            access_endpoints.build_router(
-                self.access, self.sessions, self.audit, HashingThreads(), self.guard
-            ),
+            access_endpoints.build_router(self.access, self.sessions, self.audit, self.hashing, self.guard),
             customers_endpoints.build_router(self.customers, self.guard),
             ingest_endpoints.build_router(self.ingest, self.guard),
             kqi_endpoints.build_router(self.kqi, self.guard, self.clock),
             demarcation_endpoints.build_router(self.self_checks, self.verdicts, self.guard),
             workorders_endpoints.build_router(self.cases, self.orders, self.taxonomy, self.guard),
+            self._pages(),
         ]
+
+    def _pages(self) -> APIRouter:
+        view = HouseView(
+            database=self.database,
+            facts=self.facts,
+            cubes=self.kqi.cubes,
+            order_service=self.orders,
+            case_service=self.cases,
+            taxonomy=self.taxonomy,
+            clock=self.clock,
+        )
+        return build_pages_router(
+            view,
+            RoomDesk(self.orders, self.taxonomy),
+            StaffLogins(self.sessions),
+            self.hashing,
+            self.guard,
+            self.clock,
+            names=name_book(self.settings),
+            zone=ZoneInfo(self.settings.time_zone),
+            secure_cookies=self.settings.secure_cookies,
+        )
 
     def build_app(
         self, lifespan: Callable[[], AbstractAsyncContextManager[None]], *, routes: bool = True
     ) -> FastAPI:
         """The web application; without `routes` only health and metrics."""
-        return create_app(
-            self.settings,
-            self.guard,
-            self.routers() if routes else [],
-            self.readiness(),
-            lifespan,
-            static={},
+        app = create_app(
+            self.settings, self.guard, self.routers() if routes else [], self.readiness(), lifespan
         )
+        if routes:
+            install_reports_lane(app, self.ingest, self.guard)
+        return app
 
     def readiness(self) -> Readiness:
         """What must answer before traffic should come."""

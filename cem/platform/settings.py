@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
@@ -72,6 +73,10 @@ class Settings(BaseModel):
         default_factory=list,
         description="Web origins whose pages may call the collectors and the self-check "
         "('*' for any; bearer tokens only, never cookies).",
+    )
+    time_zone: str = Field(default="Asia/Shanghai", description="Zone in which pages write times (IANA name).")
+    names_file: Path | None = Field(
+        default=None, description="TOML of what people call places: [city.nanpu] zh = '…', en = '…'."
     )
     secure_cookies: bool = Field(
         default=False, description="Mark cookies Secure. Set it wherever TLS is in front."
@@ -173,6 +178,15 @@ class Settings(BaseModel):
                 parse_database_url(value)
             except ConfigurationError as error:
                 raise ValueError(error.detail.removeprefix("database_url: ")) from error
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("give an IANA name such as Asia/Shanghai") from error
         return value
 
     @field_validator("kqi_url")
