@@ -1,8 +1,8 @@
 """The demo province at work: one hour of history as fast as the service takes it, then live traffic.
 
 The only stateful part of the demo. It knows the service by its address and two keys, as any other caller does.
-History is sent a quarter hour at a time, facts before the self-checks that need them, so that verdicts and orders
-show while the rest is still on its way. Generating runs in a worker thread, a minute of history at a time.
+What counts most comes first: the last windows with the self-checks of their customers, then live traffic, and the
+older rest beside it. Generating runs in a worker thread, a minute of history at a time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _log = get_logger("cem.demo")
 
 T = TypeVar("T")
 MINUTE = timedelta(minutes=1)
+WAITING_CHECKS = 40  # live customers who wait at most; chosen here, so that none waits for minutes
 LATER_CHECKS = 20  # customers trying the advice at once; chosen here, to bound what waits
 
 
@@ -43,25 +44,25 @@ class DemoSettings:
     history_rate, live_rate
         Viewings that end per second, then and now. [1/s]
     parallel
-        Sendings under way at once. [1]
+        Sendings of history, and customers, at once. [1]
     checks_since
         How far back windows reach whose customers tapped: an older fault would count in the window that now runs.
     checks_per_window
         Most self-checks of one quarter hour of history. [1]
     check_pause_s
-        Least time between two live self-checks of one of the two customers at a time. [s]
+        Pause between two self-checks of each of the `parallel` customers, while few wait. [s]
     wait_ms
         How long a customer's phone waits for the verdict. [ms]
     """
 
     seed: int = 20260101
     history: timedelta = timedelta(hours=1)
-    history_rate: float = 6.0
+    history_rate: float = 4.0
     live_rate: float = 16.0
     parallel: int = 3
     checks_since: timedelta = timedelta(minutes=43)
-    checks_per_window: int = 80
-    check_pause_s: float = 1.0
+    checks_per_window: int = 70
+    check_pause_s: float = 2.5
     wait_ms: int = 5000
     summary_every: timedelta = timedelta(minutes=1)
 
@@ -118,43 +119,56 @@ class _Province:
         self._clock = clock
         self._counts = counts
         self._world: World
-        self._checks: asyncio.Queue[SelfCheck] = asyncio.Queue(maxsize=60)
+        self._checks: asyncio.Queue[SelfCheck] = asyncio.Queue()
         self._tapped: dict[str, datetime] = {}
         self._trying = 0
 
     async def run(self) -> None:
         self._world = await run_blocking(build_world, self._settings.seed)
         await self._delivery.ready()
-        began = self._clock.now()
-        reached = await self._history(slot_of(began) - self._settings.history)
-        _log.info(
-            "demo history sent",
-            seconds=round((self._clock.now() - began).total_seconds(), 1),
-            **self._counts.line(),
-        )
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._live(reached))
-            group.create_task(self._customers(group))
-            group.create_task(self._customers(group))
+            for _ in range(self._settings.parallel):
+                group.create_task(self._customers(group))
             group.create_task(self._summaries())
+            began = slot_of(self._clock.now())
+            since = began - self._settings.history
+            recent = max(since, self._first_window(began))
+            reached = await self._recent(recent)
+            group.create_task(self._live(reached))
+            await self._facts(since, recent, parallel=1)
+            took_s = round((self._clock.now() - began).total_seconds(), 1)
+            _log.info("demo history sent", seconds=took_s, **self._counts.line())
+
+    def _first_window(self, now: datetime) -> datetime:
+        """The first window whose customers' checks still count in it."""
+        oldest = window_start(now - self._settings.checks_since)
+        return oldest if oldest >= now - self._settings.checks_since else oldest + WINDOW
 
     # -- history ---------------------------------------------------------------------------------------------
 
-    async def _history(self, since: datetime) -> datetime:
-        """Send everything up to the slot that now runs, catching up with the time it takes; give that slot."""
-        at = since
+    async def _recent(self, at: datetime) -> datetime:
+        """Send the windows from `at` on, catching up with the time it takes; give the slot that now runs.
+
+        Customers of a window tap once the facts of the next one are there: by then the service has worked out
+        what their neighbours saw.
+        """
+        waiting: list[SelfCheck] = []
         while True:
             until = min(window_start(at) + WINDOW, slot_of(self._clock.now()))
             if until <= at:
+                self._queue(waiting)
                 return at
-            checks: list[SelfCheck] = []
-            minutes = list(_spans(at, until, MINUTE))
-            for group in _chunks(minutes, self._settings.parallel):
-                checks += [
-                    check for found in await _all(self._minute(*span) for span in group) for check in found
-                ]
-            await self._past_checks(checks)
-            at = until
+            found = await self._facts(at, until, parallel=self._settings.parallel)
+            self._queue(waiting)
+            waiting, at = found, until
+
+    async def _facts(self, since: datetime, until: datetime, *, parallel: int) -> list[SelfCheck]:
+        """Send the facts of a stretch of the past, some minutes at a time; give its self-checks."""
+        checks: list[SelfCheck] = []
+        for spans in _chunks(list(_spans(since, until, MINUTE)), parallel):
+            for found in await _all(self._minute(*span) for span in spans):
+                checks += found
+        return checks
 
     async def _minute(self, since: datetime, until: datetime) -> list[SelfCheck]:
         batch = await run_blocking(self._generate, since, until, self._settings.history_rate)
@@ -180,20 +194,12 @@ class _Province:
         await self._delivery.samples("pipe", batch.pipe)
         await self._delivery.samples("iot", batch.iot)
 
-    async def _past_checks(self, checks: Iterable[SelfCheck]) -> None:
-        now = self._clock.now()
-        since = now - self._settings.checks_since
-        wanted = sorted(
-            (check for check in checks if window_start(check.at) >= since and check.at < now),
-            key=lambda check: (check.id, check.at),
-        )
+    def _queue(self, checks: Iterable[SelfCheck]) -> None:
+        """Let customers of the past tap: some of each window, chosen without regard to what hit them."""
+        wanted = sorted(checks, key=lambda check: (check.id, check.at))
         chosen = [check for check in wanted if self._fresh(check)][: self._settings.checks_per_window]
-        chosen.sort(key=lambda check: check.at)
-        for group in _chunks(chosen, self._settings.parallel):
-            followed = await _all(self._customer(check) for check in group)
-            await _all(
-                self._again(again) for again in followed if again and _observed_at(again.snapshot) < now
-            )
+        for check in sorted(chosen, key=lambda check: check.at):
+            self._checks.put_nowait(check)
 
     # -- live ------------------------------------------------------------------------------------------------
 
@@ -202,7 +208,7 @@ class _Province:
         while True:
             batch = await run_blocking(self._generate, slot, slot + SLOT, self._settings.live_rate)
             for check in batch.checks:
-                if self._fresh(check) and not self._checks.full():
+                if self._checks.qsize() < WAITING_CHECKS and self._fresh(check):
                     self._checks.put_nowait(check)
             for second in range(int(SLOT.total_seconds())):
                 until = slot + timedelta(seconds=second + 1)
@@ -216,16 +222,19 @@ class _Province:
         while True:
             check = await self._checks.get()
             await self._sleep_until(check.at)
-            later = await self._customer(check)
-            if later is not None and self._trying < LATER_CHECKS:
+            again = await self._customer(check)
+            if again is not None and self._trying < LATER_CHECKS:
                 self._trying += 1
-                group.create_task(self._try_later(later))
-            await self._delivery.pause(self._settings.check_pause_s)
+                group.create_task(self._try_later(again))
+            if self._checks.qsize() < WAITING_CHECKS:
+                await self._delivery.pause(self._settings.check_pause_s)
 
     async def _try_later(self, again: _Again) -> None:
         try:
             await self._sleep_until(_observed_at(again.snapshot))
-            await self._again(again)
+            await self._delivery.re_check(
+                again.token, again.self_check_id, again.snapshot, self._settings.wait_ms
+            )
         finally:
             self._trying -= 1
 
@@ -252,11 +261,6 @@ class _Province:
         if check.complains:
             await self._delivery.complain(token, self_check_id)
         return None if check.corrected is None else _Again(token, self_check_id, check.corrected)
-
-    async def _again(self, again: _Again) -> None:
-        await self._delivery.re_check(
-            again.token, again.self_check_id, again.snapshot, self._settings.wait_ms
-        )
 
     def _fresh(self, check: SelfCheck) -> bool:
         if check.id in self._tapped:

@@ -17,7 +17,13 @@ from cem.demo.driver import DemoSettings, run_demo
 
 KEYS = DemoKeys(feed="cemk_feed", system="cemk_system")
 SMALL = DemoSettings(
-    seed=3, history=timedelta(minutes=30), history_rate=1.0, live_rate=2.0, parallel=2, wait_ms=1000
+    seed=3,
+    history=timedelta(hours=1),
+    history_rate=0.5,
+    live_rate=2.0,
+    parallel=2,
+    check_pause_s=0.01,
+    wait_ms=1000,
 )
 
 
@@ -46,7 +52,7 @@ class Service:
         self.checks: list[dict[str, Any]] = []
         self.refusals: list[httpx.Response] = []
         self.enough = asyncio.Event()
-        self.has_all = False
+        self.has_all = self.live = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -67,7 +73,8 @@ class Service:
         lines = zstandard.ZstdDecompressor().decompressobj().decompress(request.content).splitlines()
         found = [json.loads(line) for line in lines]
         self.items.setdefault(path, []).extend(found)
-        if path == "/v1/reports" and len(self.items[path]) > 1801:
+        self.live |= any(item["observed_at"] > "2026-11-22T09:03:01" for item in found)
+        if self.live and len(self.items.get("/v1/reports", [])) > 1800 and self.checks:
             self.enough.set()
         if self.has_all and path == "/v1/reports":
             return httpx.Response(200, json={"accepted": 0, "duplicate": len(found), "rejected": 0})
@@ -99,11 +106,17 @@ def finished() -> tuple[Service, Counts]:
     return run()
 
 
-def test_history_comes_first_and_live_follows(finished: tuple[Service, Counts]) -> None:
+def test_the_last_windows_come_first_the_older_ones_beside_live_traffic(
+    finished: tuple[Service, Counts],
+) -> None:
     service, counts = finished
     times = [datetime.fromisoformat(report["observed_at"]) for report in service.items["/v1/reports"]]
-    assert min(times) < datetime(2026, 11, 22, 8, 34, tzinfo=UTC)
+    assert min(times) < datetime(2026, 11, 22, 8, 4, tzinfo=UTC)
     assert max(times) > datetime(2026, 11, 22, 9, 3, tzinfo=UTC)
+    half = len(times) // 2
+    assert min(times[:half]) >= datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
+    past = [at for at in times if at < datetime(2026, 11, 22, 9, 3, tzinfo=UTC)]
+    assert len(past) == 1800
     assert counts.reports == len(service.items["/v1/reports"])
     assert counts.errors == counts.rejected == 0
     assert set(service.items) == {
@@ -119,6 +132,11 @@ def test_each_kind_of_caller_uses_its_own_credential(finished: tuple[Service, Co
     assert service.callers["reports"] == service.callers["samples"] == {"cemk_feed"}
     assert service.callers["device-tokens"] == {"cemk_system"}
     assert all(caller.startswith("token-+86154") for caller in service.callers["self-checks"])
+
+
+def test_nobody_checks_what_would_count_in_another_window(finished: tuple[Service, Counts]) -> None:
+    service, _ = finished
+    assert min(check["observed_at"] for check in service.checks) >= "2026-11-22T08:30"
 
 
 def test_customers_check_once_with_a_snapshot_of_the_recent_past(finished: tuple[Service, Counts]) -> None:
