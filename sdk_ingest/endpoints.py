@@ -44,7 +44,7 @@ def build_router(service: IngestService, guard: Guard) -> APIRouter:
         openapi_extra=documentation.REPORTS_BODY,
     )
     async def send_reports(request: Request, principal: Annotated[Principal, Depends(writer)]) -> Response:
-        body = await read_body(request, service.body_limits)
+        body = await read_body(request, service.limits.body)
         taken = await service.reports(principal, body, request.headers.get("content-type", ""))
         return Response(answer_of(taken), media_type="application/json")
 
@@ -136,7 +136,7 @@ async def _cmcd(service: IngestService, request: Request, principal: Principal) 
     media = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
     if media not in CMCD_TYPES:
         raise UnsupportedMedia(f"Content-Type must be {MEDIA_TYPE}.")
-    taken = await service.cmcd(principal, await read_body(request, service.body_limits))
+    taken = await service.cmcd(principal, await read_body(request, service.limits.body))
     answer = answer_of(taken)
     if not taken.rejects:
         return Response(status_code=204)

@@ -74,7 +74,7 @@ class ReportsLane:
 
     async def _answer(self, request: Request) -> bytes:
         principal = await self._guard.admit(request, Permission.REPORTS_WRITE)
-        body = await read_body(request, self._service.body_limits)
+        body = await read_body(request, self._service.limits.body)
         return answer_of(
             await self._service.reports(principal, body, request.headers.get("content-type", ""))
         )

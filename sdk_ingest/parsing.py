@@ -55,10 +55,12 @@ class IngestLimits:
     late_after: timedelta = timedelta(hours=48)
     future_skew: timedelta = timedelta(minutes=5)
 
-    @property
-    def body(self) -> BodyLimits:
-        """The part that concerns the body as a whole."""
-        return BodyLimits(self.max_body_bytes, self.max_inflated_bytes, self.max_items)
+    body: BodyLimits = field(init=False)
+    """The part that concerns the body as a whole."""
+
+    def __post_init__(self) -> None:
+        whole = BodyLimits(self.max_body_bytes, self.max_inflated_bytes, self.max_items)
+        object.__setattr__(self, "body", whole)
 
 
 @dataclass(frozen=True, slots=True)

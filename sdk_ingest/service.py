@@ -100,7 +100,6 @@ class IngestService:
         self._clock = clock
         self._hash = hash_number
         self.limits = limits or IngestLimits()
-        self.body_limits = self.limits.body
 
     async def reports(self, principal: Principal, body: bytes, content_type: str) -> Taken:
         """Take a body of reports (inflated): good items are stored, bad ones named.

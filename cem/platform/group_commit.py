@@ -71,6 +71,11 @@ SLOW_FAILURE_S = 2.0
 """A refusal that takes longer is the store's own trouble, not one bad row. [s] Chosen here: a good commit takes
 a hundredth of it."""
 
+SLOW_STORE_SHARE = 0.5
+LONGEST_GATHER_S = 0.05
+"""While commits are slow, the next one gathers for this share of the last one's time, up to so long: a commit's
+cost is mostly fixed, so fewer and larger ones let a busy store keep up. [1], [s] Chosen here."""
+
 _log = get_logger(__name__)
 
 
@@ -155,7 +160,7 @@ class GroupCommit:
     keys
         What is stored already; None where entries are never checked.
     gather_ms
-        How long a commit waits for more requests. [ms]
+        How long a commit waits for more requests while the store is quick. [ms]
     max_waiting
         Entries that may wait; a further request gets 503. One request alone may exceed it. [1]
     commit_entries
@@ -180,6 +185,7 @@ class GroupCommit:
         self._tables = tuple(tables)
         self._keys = keys
         self._gather_s = gather_ms / 1000
+        self._last_commit_s = 0.0
         self._max_waiting = max_waiting
         self._commit_entries = commit_entries
         self._queue: deque[_Waiting] = deque()
@@ -246,7 +252,9 @@ class GroupCommit:
     def _run(self) -> None:
         while (group := self._gather()) is not None:
             if group:
+                began_s = self._clock.monotonic()
                 self._commit(group)
+                self._last_commit_s = self._clock.monotonic() - began_s
                 _deliver(group)
             if self._keys is not None:
                 self._settle(self._keys, idle=not group)
@@ -268,8 +276,10 @@ class GroupCommit:
             if not self._queue:
                 return None
             if not self._closing and self._entries < self._commit_entries:
+                slow_s = min(self._last_commit_s * SLOW_STORE_SHARE, LONGEST_GATHER_S)
                 self._changed.wait_for(
-                    lambda: self._closing or self._entries >= self._commit_entries, timeout=self._gather_s
+                    lambda: self._closing or self._entries >= self._commit_entries,
+                    timeout=max(self._gather_s, slow_s),
                 )
             group = [self._queue.popleft()]
             size = len(group[0].batch)
