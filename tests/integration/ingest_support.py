@@ -22,6 +22,7 @@ from cem.platform.security import (
 )
 from cem.platform.web import install_problem_details
 from sdk_ingest.endpoints import build_router
+from sdk_ingest.lane import install_reports_lane
 from sdk_ingest.parsing import IngestLimits
 from sdk_ingest.service import IngestService
 from sdk_ingest.writer import open_writer
@@ -73,14 +74,22 @@ class StoreClock:
 
 @contextmanager
 def collector(
-    store: FactStore, clock: StoreClock, *, exclusive: bool = True, limits: IngestLimits | None = None
+    store: FactStore,
+    clock: StoreClock,
+    *,
+    exclusive: bool = True,
+    limits: IngestLimits | None = None,
+    lane: bool = False,
 ) -> Iterator[WebClient]:
     """One process's worth of the ingest room behind its routes."""
     writer = open_writer(store, clock, exclusive=exclusive, gather_ms=1)
     service = IngestService(writer, clock, HASHER, limits)
     app = FastAPI()
     install_problem_details(app)
-    app.include_router(build_router(service, Guard(_authenticate)))
+    guard = Guard(_authenticate)
+    app.include_router(build_router(service, guard))
+    if lane:
+        install_reports_lane(app, service, guard)
     with WebClient(app) as client:
         yield client
     service.close()
