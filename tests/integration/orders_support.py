@@ -124,7 +124,7 @@ def busy_hour(seed: int = 7) -> list[tuple[int, VerdictFact]]:
         ("core_failure", "network"),
     ]
     facts = []
-    for number in range(120):
+    for number in range(90):
         cause, domain = dice.choice(causes)
         felt = dice.randrange(60)
         arrival = felt + dice.choice([0, 0, 0, 0, 1, 20, 50])

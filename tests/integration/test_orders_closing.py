@@ -260,7 +260,7 @@ def play(room: Room, **closer: object) -> None:
         room.close(T + (minute + 10) * MINUTE, **closer)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
     """What the hour gives when nothing goes wrong, on a store of its own."""
     store = Database(f"sqlite:///{tmp_path_factory.mktemp('undisturbed') / 'cem.sqlite3'}")
