@@ -28,7 +28,7 @@ def _fail(secret: str) -> None:
 def test_a_traceback_shows_no_variables(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", as_json=as_json)
     try:
-        _fail("+8613812345678")
+        _fail("".join(["+86138", "12345678"]))  # in two parts: a source line may be shown, a value may not
     except RuntimeError as error:
         get_logger("test.traceback").error("failed", exc_info=error)
     text = capsys.readouterr().err
