@@ -20,7 +20,7 @@ from tests.e2e.customer import Customer
 from tests.e2e.origin import Fault, Origin, cloud_samples
 from tests.e2e.service import Service
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(170)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 NODE = "node-a"
 FILMS = "evening-films"
