@@ -160,7 +160,11 @@ def parse_items(body: bytes, content_type: str, limits: IngestLimits, now: datet
 
 
 def parse_snapshot(body: bytes | Mapping[str, Any], limits: IngestLimits, now: datetime) -> Observation:
-    """Read one report, as part of another body (the self-check's snapshot): same checks, same bounds.
+    """Read one report that comes as part of another body (the self-check's snapshot): same checks, same bounds.
+
+    A snapshot is taken when it is sent. Where its own clock says a time that is not taken, the clock is wrong,
+    which may be the very fault: it counts as of `now`, and its player events, timed by that clock, are left to
+    the body.
 
     Raises
     ------
@@ -170,9 +174,13 @@ def parse_snapshot(body: bytes | Mapping[str, Any], limits: IngestLimits, now: d
     try:
         value = read_json(body if isinstance(body, bytes) else _encode(body), limits.max_depth)
         report = to_report(value)
-        _check_times(report, (now - limits.late_after).timestamp(), (now + limits.future_skew).timestamp())
     except _RejectedError as error:
         raise RejectedSnapshotError(Reject(error.pointer, error.code, error.detail)) from None
+    try:
+        _check_times(report, (now - limits.late_after).timestamp(), (now + limits.future_skew).timestamp())
+    except _RejectedError:
+        player = report.player and msgspec.structs.replace(report.player, events=None)
+        report = msgspec.structs.replace(report, observed_at=now, player=player)
     return Observation(0, report, value)
 
 

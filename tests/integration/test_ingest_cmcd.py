@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_snapshot_that_is_no_report_is_named(store: FactStore, now: StoreClock
     service = IngestService(open_writer(store, now, exclusive=True), now, HASHER)
     for body, pointer, code in (
         ({"radio": {"rsrp_dbm": 7}}, "/radio/rsrp_dbm", "out_of_range"),
-        ({"observed_at": "2001-01-01T00:00:00Z"}, "/observed_at", "too_late"),
+        ({"observed_at": "2001-01-01"}, "/observed_at", "bad_time"),
         ({"device": {"imei": "1"}}, "/device/imei", "personal_field"),
         (b"[]", "", "not_an_object"),
         (b"{}", "/id", "missing"),
@@ -158,4 +159,19 @@ def test_a_snapshot_that_is_no_report_is_named(store: FactStore, now: StoreClock
         with pytest.raises(InvalidInput) as error:
             service.snapshot(body)
         assert (error.value.pointer, error.value.extra["code"]) == (pointer, code)
+    service.close()
+
+
+def test_a_snapshot_of_a_phone_whose_clock_is_wrong_counts_as_of_now(
+    store: FactStore, now: StoreClock
+) -> None:
+    service = IngestService(open_writer(store, now, exclusive=True), now, HASHER)
+    events = [{"kind": "requested", "at": "2001-01-01T00:00:00Z"}]
+    sent = {"id": "a", "observed_at": "2001-01-01T00:00:00Z", "player": {"node": "n-1", "events": events}}
+    snapshot = service.snapshot(sent)
+    asyncio.run(service.store_snapshot(snapshot, subscriber_id=LINE, origin="device"))
+    (row,) = store.rows("SELECT observed_at, node, body FROM reports FINAL")
+    assert (row["observed_at"], row["node"]) == (now.now(), "n-1")
+    assert json.loads(row["body"]) == sent
+    assert store.rows("SELECT count() AS n FROM player_events") == [{"n": 0}]
     service.close()
