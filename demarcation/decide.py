@@ -75,7 +75,7 @@ class _Pull:
 
 @dataclass(frozen=True, slots=True)
 class _Hypothesis:
-    causes: frozenset[str]
+    causes: tuple[str, ...]
     weight: float
 
 
@@ -90,23 +90,28 @@ def decide(case: CaseFile, rules: RuleSet, taxonomy: Taxonomy, settings: Decisio
     hypotheses = _hypotheses(pulls, rules, taxonomy, symptoms, case.service, settings, healthy_shown)
     vetoes = _vetoes(states, facts)
     if vetoes:
-        kept = [one for one in hypotheses if one.causes & vetoes]
+        kept = [one for one in hypotheses if not vetoes.isdisjoint(one.causes)]
         hypotheses = kept or hypotheses
-    total = sum(one.weight for one in hypotheses)
-    present = {
-        cause.id: sum(one.weight for one in hypotheses if cause.id in one.causes) / total
-        for cause in taxonomy.faults()
-    }
-    sides = {
-        domain.value: sum(
-            one.weight for one in hypotheses if any(taxonomy[c].domain is domain for c in one.causes)
-        )
-        / total
-        for domain in (*FAULT_DOMAINS, Domain.NO_FAULT)
-    }
-    sides["unknown"] = sum(one.weight for one in hypotheses if not one.causes) / total
+    present, sides = _marginals(hypotheses, taxonomy)
     domain, cause = _choose(sides, present, taxonomy, settings)
     return _compose(case, domain, cause, sides, present, pulls, states, facts, symptoms, taxonomy, settings)
+
+
+def _marginals(
+    hypotheses: Sequence[_Hypothesis], taxonomy: Taxonomy
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Probability of each cause, and of each side (and `unknown`) having a fault."""
+    total = sum(one.weight for one in hypotheses)
+    present = dict.fromkeys((cause.id for cause in taxonomy.faults()), 0.0)
+    sides = dict.fromkeys((*(domain.value for domain in (*FAULT_DOMAINS, Domain.NO_FAULT)), "unknown"), 0.0)
+    for one in hypotheses:
+        share = one.weight / total
+        for cause in one.causes:
+            if cause != HEALTHY:
+                present[cause] += share
+        for side in {taxonomy[cause].domain.value for cause in one.causes} or {"unknown"}:
+            sides[side] += share
+    return present, sides
 
 
 def _peer_evidence(case: CaseFile, factors: Sequence[PeerFactor]) -> list[Evidence]:
@@ -169,40 +174,49 @@ def _hypotheses(
 ) -> list[_Hypothesis]:
     """Everything compared, with unnormalised weights."""
 
-    def weight(causes: tuple[str, ...]) -> float:
-        prior = 1.0
-        for cause in causes:
-            prior *= taxonomy[cause].prior
-        explained = frozenset[Any]().union(*(rules.explained.get(cause, frozenset()) for cause in causes))
-        for symptom in sorted(symptoms.all - explained):
-            prior *= settings.leak_measured if symptom in symptoms.measured else settings.leak_stated
-        return prior * 10 ** _log10(pulls, causes)
+    present = sorted(symptoms.all)
+    leaks = [
+        (symptom, settings.leak_measured if symptom in symptoms.measured else settings.leak_stated)
+        for symptom in present
+    ]
 
-    found = [_Hypothesis(frozenset(), UNKNOWN_PRIOR)]
+    def weight(causes: tuple[str, ...]) -> float:
+        found = 1.0
+        for cause in causes:
+            found *= taxonomy[cause].prior
+        for symptom, leak in leaks:
+            if not any(symptom in rules.explained.get(cause, ()) for cause in causes):
+                found *= leak
+        return found * 10 ** _log10(pulls, causes)
+
+    found = [_Hypothesis((), UNKNOWN_PRIOR)]
     healthy = taxonomy[HEALTHY].prior * 10 ** _log10(pulls, (HEALTHY,))
-    for symptom in sorted(symptoms.all):
+    for symptom in present:
         healthy *= settings.healthy_measured if symptom in symptoms.measured else settings.healthy_stated
     if not healthy_shown:  # without positive evidence of health it is no more than its prior
         healthy = min(healthy, taxonomy[HEALTHY].prior)
-    found.append(_Hypothesis(frozenset({HEALTHY}), healthy))
+    found.append(_Hypothesis((HEALTHY,), healthy))
     single = {
         cause.id: weight((cause.id,)) for cause in taxonomy.faults() if rules.concerns(cause.id, service)
     }
-    found += [_Hypothesis(frozenset({cause}), one) for cause, one in single.items()]
+    found += [_Hypothesis((cause,), one) for cause, one in single.items()]
     likeliest = sorted(single, key=lambda cause: (-single[cause], cause))[:8]
-    found += [_Hypothesis(frozenset(pair), weight(pair)) for pair in combinations(sorted(likeliest), 2)]
+    found += [_Hypothesis(pair, weight(pair)) for pair in combinations(sorted(likeliest), 2)]
     return found
 
 
 def _log10(pulls: Mapping[str, Sequence[_Pull]], causes: Sequence[str]) -> float:
     """Joint strength for causes present together: one fact counts once, for the cause it speaks for most."""
-    highest: dict[str, float] = {}
-    lowest: dict[str, float] = {}
-    for cause in causes:
-        for pull in pulls.get(cause, ()):
-            highest[pull.group] = max(highest.get(pull.group, 0.0), pull.log10)
-            lowest[pull.group] = min(lowest.get(pull.group, 0.0), pull.log10)
-    total = sum(highest[group] + lowest[group] for group in sorted(highest))
+    if len(causes) == 1:
+        total = sum(pull.log10 for pull in pulls.get(causes[0], ()))
+    else:
+        highest: dict[str, float] = {}
+        lowest: dict[str, float] = {}
+        for cause in causes:
+            for pull in pulls.get(cause, ()):
+                highest[pull.group] = max(highest.get(pull.group, 0.0), pull.log10)
+                lowest[pull.group] = min(lowest.get(pull.group, 0.0), pull.log10)
+        total = sum(highest[group] + lowest[group] for group in sorted(highest))
     return min(max(total, -8.0), 8.0)
 
 
@@ -303,7 +317,7 @@ def _compose(
 
 
 def _reason(cause: str, pull: _Pull, facts: EvidenceSet) -> Reason:
-    read = tuple((key, facts[key].value) for key in sorted(set(pull.rule.reads())) if key in facts)
+    read = tuple((key, facts[key].value) for key in sorted(set(pull.rule.reads)) if key in facts)
     says = pull.rule.says
     if pull.log10 < 0 and pull.rule.cause == cause and pull.rule.fired > 0:
         says = Text(f"不是这样：{says.zh}", f"Not so: {says.en[:1].lower()}{says.en[1:]}")
@@ -327,7 +341,7 @@ def _would_settle(
         reach = max(
             abs(state.rule.fired), abs(state.rule.not_fired), abs(state.rule.cap), abs(state.rule.floor)
         )
-        for key in state.rule.reads():
+        for key in state.rule.reads:
             if key not in facts:
                 gains[key] = gains.get(key, 0.0) + chance * reach
     best = sorted(gains, key=lambda key: (-round(gains[key], 9), key))[:5]

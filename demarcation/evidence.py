@@ -162,6 +162,9 @@ class EvidenceSet(Mapping[str, Evidence]):
     def __len__(self) -> int:
         return len(self._facts)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._facts
+
     def value(self, key: str) -> Value | None:
         """The value, or None where nobody observed it."""
         fact = self._facts.get(key)

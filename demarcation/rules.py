@@ -80,10 +80,8 @@ class Rule:
     says: Text
     comment: str
     source: str
-
-    def reads(self) -> tuple[str, ...]:
-        """The evidence it reads."""
-        return (self.measured,) if self.condition is None else self.condition.keys()
+    reads: tuple[str, ...]
+    """The evidence it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +138,31 @@ def evaluate(
     shown as noted and counts for nothing. With no symptom known every rule may count.
     """
     states = []
+    answers: dict[int, Ternary] = {}
     for rule in rules.rules:
         if rule.services and service and service not in rule.services:
             continue
-        explains = not symptoms or bool(rule.explains & symptoms) or rule.domain is Domain.NO_FAULT
-        known = [facts[key] for key in rule.reads() if key in facts]
-        weight = min((fact.freshness for fact in known), default=0.0)
+        explains = not symptoms or rule.domain is Domain.NO_FAULT or not rule.explains.isdisjoint(symptoms)
         if rule.condition is None:
-            states.append(_measured(rule, facts, weight, explains))
+            states.append(_measured(rule, facts, explains))
             continue
-        state = rule.condition.test(facts)
-        strength = {Ternary.FIRED: rule.fired, Ternary.NOT_FIRED: rule.not_fired}.get(state, 0.0)
-        states.append(RuleState(rule, state, strength, weight, explains))
+        state = answers.get(id(rule.condition))  # rules of one template share theirs
+        if state is None:
+            state = answers[id(rule.condition)] = rule.condition.test(facts)
+        if state is Ternary.UNKNOWN:
+            states.append(RuleState(rule, state, 0.0, 0.0, explains))
+            continue
+        strength = rule.fired if state is Ternary.FIRED else rule.not_fired
+        states.append(RuleState(rule, state, strength, _weight(rule, facts), explains))
     return states
 
 
-def _measured(rule: Rule, facts: EvidenceSet, weight: float, explains: bool) -> RuleState:
+def _weight(rule: Rule, facts: EvidenceSet) -> float:
+    """The freshness of the oldest fact it read; a rule that only missing facts made fire weighs nothing."""
+    return min((facts[key].freshness for key in rule.reads if key in facts), default=0.0)
+
+
+def _measured(rule: Rule, facts: EvidenceSet, explains: bool) -> RuleState:
     value = facts.number(rule.measured)
     if value is None:
         return RuleState(rule, Ternary.UNKNOWN, 0.0, 0.0, explains)
@@ -164,7 +171,7 @@ def _measured(rule: Rule, facts: EvidenceSet, weight: float, explains: bool) -> 
         state = Ternary.FIRED
     else:
         state = Ternary.NOT_FIRED if strength <= SILENT_FROM * rule.scale else Ternary.UNKNOWN
-    return RuleState(rule, state, strength, weight, explains)
+    return RuleState(rule, state, strength, _weight(rule, facts), explains)
 
 
 @cache
@@ -268,6 +275,12 @@ class _Parser:
         }.get(str(template))
         if causes is None or "cause" in entry:
             self._refuse("for_each", "for_each is `shared` or `terminal`, and then there is no `cause`")
+        if "{cause}" not in str(entry):
+            shared = self._rule(entry, next(iter(causes or ())))
+            return [
+                replace(shared, id=f"{self._id}:{cause}", cause=cause, domain=self._taxonomy[cause].domain)
+                for cause in causes or ()
+            ]
         return [
             replace(self._rule(_filled(entry, cause), cause), id=f"{self._id}:{cause}")
             for cause in causes or ()
@@ -320,6 +333,7 @@ class _Parser:
             says=Text(says["zh"], says["en"]),
             comment=str(entry["comment"]),
             source=str(entry["source"]),
+            reads=(measured,) if condition is None else condition.keys(),
         )
 
     def _number(self, entry: Mapping[str, Any], field: str, *, required: bool) -> float:

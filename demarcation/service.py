@@ -222,12 +222,10 @@ class SelfCheckService:
                 if repository.insert_check(session, values):
                     accepted = StoredEvent(0, "accepted", now, {"id": values["id"]})
                     repository.insert_events(session, values["id"], [accepted])
-                    made = repository.get_check(session, values["id"])
-                    assert made is not None
                     if not self._ruleset_kept:
                         rules = self.rules
                         repository.keep_ruleset(session, rules.sha256, rules.version, rules.text, now)
-                    return made, True
+                    return SelfCheck(**values), True
                 known = repository.check_by_key(session, values["caller"], str(key))
             assert known is not None
             if known.body_sha256 != values["body_sha256"]:
@@ -355,11 +353,10 @@ class SelfCheckService:
 
     async def view(self, principal: Principal, check_id: str) -> CheckView:
         """A check with its verdict. Raises NotFound for one that this caller may not see."""
-        check = await self._visible(principal, check_id)
-        verdict = None
-        if check.state == CheckState.DONE:
-            verdict = await self._read(self._verdict_document, check_id)
-        return CheckView(check, verdict)
+        view = await self._read(self._view, check_id)
+        if view is None or not principal.covers(view.check.subscriber_id):
+            raise NotFound(f"There is no self-check {check_id}.")
+        return view
 
     async def events(self, check_id: str, after: int) -> list[StoredEvent]:
         """Stages beyond a sequence."""
@@ -403,6 +400,17 @@ class SelfCheckService:
         if check is None or not principal.covers(check.subscriber_id):
             raise NotFound(f"There is no self-check {check_id}.")
         return check
+
+    def _view(self, check_id: str) -> CheckView | None:
+        with self._database.read() as session:
+            check = repository.get_check(session, check_id)
+            if check is None:
+                return None
+            stored = (
+                repository.verdict_of_check(session, check_id) if check.state == CheckState.DONE else None
+            )
+            session.expunge_all()
+        return CheckView(check, None if stored is None else msgspec.json.decode(stored.document))
 
     def _get(self, check_id: str) -> SelfCheck | None:
         with self._database.read() as session:

@@ -72,12 +72,8 @@ class Symptoms:
 
     stated: Symptom | None
     measured: frozenset[Symptom]
-
-    @property
-    def all(self) -> frozenset[Symptom]:
-        """Measured symptoms and the statement, without what a more specific one refines."""
-        found = self.measured | ({self.stated} if self.stated else set())
-        return frozenset(one for one in found if not (_REFINED_BY.get(one, frozenset()) & self.measured))
+    all: frozenset[Symptom]
+    """Measured symptoms and the statement, without what a more specific one refines."""
 
 
 def derive_symptoms(facts: EvidenceSet, stated: str | None) -> Symptoms:
@@ -111,4 +107,8 @@ def derive_symptoms(facts: EvidenceSet, stated: str | None) -> Symptoms:
         found.add(Symptom.IOT_SILENT)
     measured = frozenset(one for one in found if not (_REFINED_BY.get(one, frozenset()) & found))
     known = stated.strip().lower() if stated else ""
-    return Symptoms(_KNOWN.get(known), measured)
+    said = _KNOWN.get(known)
+    both = measured if said is None else measured | {said}
+    return Symptoms(
+        said, measured, frozenset(one for one in both if not (_REFINED_BY.get(one, frozenset()) & measured))
+    )
