@@ -55,7 +55,7 @@ COMMIT_ENTRIES = Histogram(
     registry=REGISTRY,
 )
 WAITING_ENTRIES = Gauge(
-    "cem_ingest_waiting_entries", "Entries that wait for a commit.", ["lane"], registry=REGISTRY
+    "cem_ingest_queue_items", "Items that wait for a commit.", ["lane"], registry=REGISTRY
 )
 ENTRIES = Counter(
     "cem_ingest_entries_total", "Entries answered, by outcome.", ["lane", "outcome"], registry=REGISTRY
