@@ -55,12 +55,15 @@ def _settings(ctx: click.Context, **overrides: Any) -> Settings:
 
 
 def _house(ctx: click.Context, **overrides: Any) -> House:
+    from cem.migrating import require_tables
     from cem.platform.observe import configure_logging
     from cem.wiring import House
 
     settings = _settings(ctx, **overrides)
     configure_logging("warning", as_json=False)
-    return House(settings)
+    house = House(settings)
+    require_tables(house.database)
+    return house
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

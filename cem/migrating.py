@@ -70,6 +70,15 @@ def pending_facts(facts: FactStore) -> tuple[int, ...]:
     return facts_status(facts).pending
 
 
+def require_tables(database: Database) -> None:
+    """Refuse an operational store that is behind (or ahead of) this version. Raises ConfigurationError."""
+    at, head = operational.current_and_head(database)
+    if at != head:
+        raise ConfigurationError(
+            f"database_url: the store is at {at or 'nothing'}, not {head}; run cem migrate"
+        )
+
+
 def require_current(database: Database, facts: FactStore) -> None:
     """Refuse to run on stores that are behind (or ahead of) this version.
 
