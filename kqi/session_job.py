@@ -46,6 +46,7 @@ WAITING = Gauge("cem_kqi_sessions_waiting", "Sessions that still wait to be work
 
 _log = get_logger(__name__)
 _JOB = "sessions"
+_NONE: Signature = (0, 0)
 
 
 class SessionJob:
@@ -132,28 +133,32 @@ class SessionJob:
     def _wanted(self, since: datetime, oldest: datetime) -> dict[SessionKey, tuple[Signature, ...]]:
         events = self._repository.sessions_with_new_events(since, oldest)
         totals = self._repository.sessions_with_new_totals(since, oldest)
-        wanted = {key: (events.get(key, (0, 0)), totals.get(key, (0, 0))) for key in {*events, *totals}}
-        near = self._near(since, oldest)
-        return {key: (*wanted.get(key, ((0, 0), (0, 0))), near.get(key, (0, 0))) for key in {*wanted, *near}}
+        by_line, by_name, first = self._context(since, oldest)
+        known = self._repository.known_sessions(by_line, by_name, first) if by_line or by_name else ()
+        return {
+            key: (
+                events.get(key, _NONE),
+                totals.get(key, _NONE),
+                _plus(by_line.get(key.subscriber_id, _NONE), by_name.get(key.session_id, _NONE)),
+            )
+            for key in {*events, *totals, *known}
+        }
 
-    def _near(self, since: datetime, oldest: datetime) -> dict[SessionKey, Signature]:
-        """Known sessions that something came near of: of the same name, or of the same line."""
-        # By whole minutes: what falls out of the overlap would otherwise look new on every tick.
-        new = self._repository.new_context(since.replace(second=0, microsecond=0), oldest)
-        if not new:
-            return {}
+    def _context(
+        self, since: datetime, oldest: datetime
+    ) -> tuple[dict[str, Signature], dict[str, Signature], datetime]:
+        """What came near of sessions, by line and by name, and from when on sessions may be near it."""
         by_line: dict[str, Signature] = {}
         by_name: dict[str, Signature] = {}
+        # By whole minutes: what falls out of the overlap would otherwise look new on every tick.
+        new = self._repository.new_context(since.replace(second=0, microsecond=0), oldest)
         for one in new:
             if one.subscriber_id:
-                by_line[one.subscriber_id] = _plus(by_line.get(one.subscriber_id), one.signature)
+                by_line[one.subscriber_id] = _plus(by_line.get(one.subscriber_id, _NONE), one.signature)
             if one.session_id:
-                by_name[one.session_id] = _plus(by_name.get(one.session_id), one.signature)
-        first = max(min(one.first for one in new) - NEAR - WINDOW, oldest)
-        return {
-            key: _plus(by_line.get(key.subscriber_id, (0, 0)), by_name.get(key.session_id, (0, 0)))
-            for key in self._repository.known_sessions(by_line, by_name, first)
-        }
+                by_name[one.session_id] = _plus(by_name.get(one.session_id, _NONE), one.signature)
+        first = min((one.first for one in new), default=oldest) - NEAR - WINDOW
+        return by_line, by_name, max(first, oldest)
 
     def _work_out(self, keys: Sequence[SessionKey], oldest: datetime) -> None:
         facts = self.facts_of(keys, oldest)
@@ -232,8 +237,8 @@ def _context(key: SessionKey, line: Sequence[Context], session: Sequence[Context
     return list(seen.values())
 
 
-def _plus(one: Signature | None, other: Signature) -> Signature:
-    return other if one is None else (one[0] + other[0], (one[1] + other[1]) % (1 << 64))
+def _plus(one: Signature, other: Signature) -> Signature:
+    return one[0] + other[0], (one[1] + other[1]) % (1 << 64)
 
 
 def _time(millis: int) -> datetime:

@@ -166,6 +166,28 @@ def test_only_our_tables_and_formats_are_inserted(store: FactStore) -> None:
         store.insert("samples", b"", "CSV")  # type: ignore[arg-type]
 
 
+def test_instants_and_maps_come_back_exactly(store: FactStore) -> None:
+    (row,) = store.rows(
+        "SELECT toDateTime64('2299-12-31 23:59:59.999', 3, 'UTC') AS late,"
+        " toDateTime64('1969-12-31 23:59:59.250', 3, 'UTC') AS early, map('a', 0.1, 'b', -0.0) AS two,"
+        " CAST(map(), 'Map(String, Float64)') AS none, [map('x', 'y')] AS nested, CAST(NULL, 'Nullable(Float64)') AS nil"
+    )
+    assert row == {
+        "late": dt.datetime(2299, 12, 31, 23, 59, 59, 999_000, tzinfo=dt.UTC),
+        "early": dt.datetime(1969, 12, 31, 23, 59, 59, 250_000, tzinfo=dt.UTC),
+        "two": {"a": 0.1, "b": 0.0},
+        "none": {},
+        "nested": [{"x": "y"}],
+        "nil": None,
+    }
+    assert store.rows(
+        "SELECT toDateTime64(0, 3, 'UTC') AS t, map('n', number) AS m FROM numbers(3) WHERE number > 0"
+    ) == [
+        {"t": dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "m": {"n": 1}},
+        {"t": dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "m": {"n": 2}},
+    ]
+
+
 def test_threads_share_the_store(store: FactStore) -> None:
     migrate(store, NOW)
     failed: list[BaseException] = []
