@@ -134,9 +134,10 @@ class SampleView:
     def activity(self) -> Activity:
         self._reading("activity")
         if self.empty:
-            return Activity(0.0, [0] * 30, [0] * 30, 0, {})
+            return Activity(0.0, 0.0, [0] * 30, [0] * 30, 0, {})
         return Activity(
             reports_per_s=19.6,
+            samples_per_min=2358.0,
             reports_by_minute=[1040 + round(180 * math.sin(i / 3)) for i in range(30)],
             samples_by_minute=[2210 + round(260 * math.cos(i / 4)) for i in range(30)],
             self_checks=418,
@@ -191,8 +192,8 @@ class SampleView:
                 for number in range(7)
             ],
             events=[
-                OrderEvent("opened", NOW - timedelta(minutes=7)),
-                OrderEvent("cases_attached", NOW - timedelta(minutes=7)),
+                OrderEvent("opened", NOW - timedelta(minutes=7), cases=3),
+                OrderEvent("cases_attached", NOW - timedelta(minutes=6), cases=38),
                 OrderEvent("taken", NOW - timedelta(minutes=5), "li.na"),
                 OrderEvent("commented", NOW - timedelta(minutes=4), "li.na", "<b>源站</b> 正在排查 & 扩容"),
             ],

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import median
-from typing import Any
 
 from cem.access.sessions import SessionService
 from cem.consoles import reading
@@ -33,7 +32,7 @@ from demarcation.taxonomy import Domain, Taxonomy, Text
 from kqi.catalogue import Service, Vantage
 from kqi.cube_reading import MAX_ROWS, CubeFigures, CubePage, CubeQuestion
 from workorders.endpoints import OTHER_RESOLUTIONS
-from workorders.lifecycle import OrderAction
+from workorders.lifecycle import EventKind, OrderAction
 from workorders.models import Case, WorkOrder
 from workorders.order_service import ActionRequest, OrderService
 from workorders.repository import CaseFilter
@@ -79,7 +78,8 @@ class HouseView:
         with self.database.read() as session:
             hour = recent_activity(session, now)
         return Activity(
-            reports_per_s=reading.reports_received(self.facts, now - _MINUTE) / 60,
+            reports_per_s=reading.received(self.facts, "reports", now - _MINUTE) / 60,
+            samples_per_min=reading.received(self.facts, "samples", now - _MINUTE),
             reports_by_minute=[reports.get(minute, 0) for minute in minutes],
             samples_by_minute=[samples.get(minute, 0) for minute in minutes],
             self_checks=hour.checks,
@@ -125,15 +125,16 @@ class HouseView:
             last_fault_at=order.last_fault_at,
             steps=[_text(step) for step in supposed.engineer] if supposed is not None else [],
             cases=[self._case_row(case) for case, _, _ in cases],
-            events=[
+            events=told_together(
                 OrderEvent(
                     kind=event.kind,
                     at=event.at,
                     who="" if event.actor.startswith("system:") else event.actor_name,
-                    note=event.note or _said(event.data),
+                    note=event.note or "",
+                    cases=_count(event.data.get("cases")),
                 )
                 for event in detail.events
-            ],
+            ),
             actions=frozenset(action.value for action in detail.actions),
             resolution_note=order.resolution_note or "",
             causes=self._resolutions(order),
@@ -265,7 +266,17 @@ def _mean(figures: CubeFigures | None) -> float | None:
     return None if figures is None else figures.mean
 
 
-def _said(data: Mapping[str, Any]) -> str:
-    """What an entry of the history counted, where it counted something."""
-    cases = data.get("cases", data.get("case_count"))
-    return f"+{cases}" if isinstance(cases, int) else ""
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def told_together(events: Iterable[OrderEvent]) -> Sequence[OrderEvent]:
+    """A history in which cases that joined one after the other are one entry, at the time of the last."""
+    told: list[OrderEvent] = []
+    for event in events:
+        last = told[-1] if told else None
+        if last is not None and event.kind == last.kind == EventKind.CASES_ATTACHED:
+            told[-1] = replace(event, cases=last.cases + event.cases)
+        else:
+            told.append(event)
+    return told

@@ -32,12 +32,10 @@ class Activity:
 
     Parameters
     ----------
-    reports_per_s
-        Mean of the last minute. [1/s]
-    reports_by_minute
-        Reports of each full minute, the oldest first. [1]
-    samples_by_minute
-        Samples of all vantage points of each full minute, the oldest first. [1]
+    reports_per_s, samples_per_min
+        What arrived in the last minute. [1/s] [1/min]
+    reports_by_minute, samples_by_minute
+        Reports, and feeds' samples, of each full minute of event time, the oldest first. [1]
     self_checks
         Self-checks of the last hour. [1]
     verdicts_by_domain
@@ -47,6 +45,7 @@ class Activity:
     """
 
     reports_per_s: float
+    samples_per_min: float
     reports_by_minute: Sequence[int]
     samples_by_minute: Sequence[int]
     self_checks: int
@@ -106,12 +105,16 @@ class CaseRow:
 
 @dataclass(frozen=True, slots=True)
 class OrderEvent:
-    """One entry of an order's history. `kind` is the room's word for it; `who` is empty where no person did it."""
+    """One entry of an order's history.
+
+    `kind` is the room's word for it; `who` is empty where no person did it; `cases` counts those that joined. [1]
+    """
 
     kind: str
     at: datetime
     who: str = ""
     note: str = ""
+    cases: int = 0
 
 
 @dataclass(frozen=True, slots=True)

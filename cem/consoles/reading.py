@@ -63,11 +63,15 @@ def customers_in_orders(session: Session) -> int:
     )
 
 
-def reports_received(store: FactStore, since: datetime) -> int:
-    """Reports that arrived since; one that two processes took at the same instant may count twice. [1]"""
+FED = {"reports": "", "samples": " AND vantage IN ('pipe', 'cloud')"}
+"""Tables of what is sent to us, and what in them was: samples of the device are our own work."""
+
+
+def received(store: FactStore, table: str, since: datetime) -> int:
+    """Reports or samples that arrived since; one that two processes took at one instant may count twice. [1]"""
     rows = store.rows(
-        "SELECT count() AS n FROM reports WHERE received_at >= {since:DateTime64(3, 'UTC')}"
-        " AND window >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY",
+        f"SELECT count() AS n FROM {table} WHERE received_at >= {{since:DateTime64(3, 'UTC')}}"  # noqa: S608 - ours
+        f" AND window >= {{since:DateTime64(3, 'UTC')}} - INTERVAL 1 DAY{FED[table]}",
         {"since": since},
     )
     return int(rows[0]["n"])
@@ -75,12 +79,11 @@ def reports_received(store: FactStore, since: datetime) -> int:
 
 def by_minute(store: FactStore, table: str, since: datetime, until: datetime) -> Mapping[datetime, int]:
     """Reports or samples of terminals and feeds by minute of event time, `since <= observed_at < until`. [1]"""
-    sent = "" if table == "reports" else " AND vantage IN ('pipe', 'cloud')"
     rows = store.rows(
         "SELECT toDateTime64(toStartOfMinute(observed_at), 0, 'UTC') AS minute, count() AS n"  # noqa: S608 - table and condition are ours
         f" FROM {table} WHERE window >= {{since:DateTime64(3, 'UTC')}} - INTERVAL 15 MINUTE"
         " AND observed_at >= {since:DateTime64(3, 'UTC')} AND observed_at < {until:DateTime64(3, 'UTC')}"
-        f"{sent} GROUP BY minute",
+        f"{FED[table]} GROUP BY minute",
         {"since": since, "until": until},
     )
     return {row["minute"]: int(row["n"]) for row in rows}

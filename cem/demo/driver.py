@@ -29,6 +29,7 @@ _log = get_logger("cem.demo")
 
 T = TypeVar("T")
 MINUTE = timedelta(minutes=1)
+PIECE = timedelta(minutes=5)  # of history between one lot of customers and the next; chosen here
 WAITING_CHECKS = 40  # live customers who wait at most; chosen here, so that none waits for minutes
 LATER_CHECKS = 20  # customers trying the advice at once; chosen here, to bound what waits
 
@@ -47,8 +48,8 @@ class DemoSettings:
         Sendings of history, and customers, at once. [1]
     checks_since
         How far back windows reach whose customers tapped: an older fault would count in the window that now runs.
-    checks_per_window
-        Most self-checks of one quarter hour of history. [1]
+    checks_per_piece
+        Most self-checks of five minutes of history. [1]
     check_pause_s
         Pause between two self-checks of each of the `parallel` customers, while few wait. [s]
     wait_ms
@@ -61,7 +62,7 @@ class DemoSettings:
     live_rate: float = 16.0
     parallel: int = 3
     checks_since: timedelta = timedelta(minutes=43)
-    checks_per_window: int = 70
+    checks_per_piece: int = 24
     check_pause_s: float = 2.5
     wait_ms: int = 5000
     summary_every: timedelta = timedelta(minutes=1)
@@ -147,14 +148,14 @@ class _Province:
     # -- history ---------------------------------------------------------------------------------------------
 
     async def _recent(self, at: datetime) -> datetime:
-        """Send the windows from `at` on, catching up with the time it takes; give the slot that now runs.
+        """Send everything from `at` on, catching up with the time it takes; give the slot that now runs.
 
-        Customers of a window tap once the facts of the next one are there: by then the service has worked out
-        what their neighbours saw.
+        Customers of a piece tap once the facts of the next one are there: by then the service has worked out what
+        their neighbours saw.
         """
         waiting: list[SelfCheck] = []
         while True:
-            until = min(window_start(at) + WINDOW, slot_of(self._clock.now()))
+            until = min(at + PIECE, slot_of(self._clock.now()))
             if until <= at:
                 self._queue(waiting)
                 return at
@@ -195,9 +196,9 @@ class _Province:
         await self._delivery.samples("iot", batch.iot)
 
     def _queue(self, checks: Iterable[SelfCheck]) -> None:
-        """Let customers of the past tap: some of each window, chosen without regard to what hit them."""
+        """Let customers of the past tap: some of each piece, chosen without regard to what hit them."""
         wanted = sorted(checks, key=lambda check: (check.id, check.at))
-        chosen = [check for check in wanted if self._fresh(check)][: self._settings.checks_per_window]
+        chosen = [check for check in wanted if self._fresh(check)][: self._settings.checks_per_piece]
         for check in sorted(chosen, key=lambda check: check.at):
             self._checks.put_nowait(check)
 

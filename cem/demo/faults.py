@@ -223,7 +223,7 @@ def effects_on(faults: Sequence[Fault], dims: Mapping[str, str]) -> Effects:
                 worst("node_error_share", 0.25 + 0.45 * severity)
             case FaultKind.ORIGIN_SLOW:
                 worst("origin_delay_ms", 2500.0 + 6500.0 * severity)
-                worst("origin_error_share", 0.1 + 0.3 * severity)
+                worst("origin_error_share", 0.02 + 0.08 * severity)
             case FaultKind.APP_BROKEN:
                 worst("app_fail_share", 0.2 + 0.35 * severity)
                 worst("app_start_ms", 1500.0 + 3500.0 * severity)

@@ -13,8 +13,8 @@ from cem.access.audit import AuditLog
 from cem.access.passwords import Passwords
 from cem.access.service import COMMAND_LINE, AccessService
 from cem.access.sessions import SessionService
-from cem.consoles.adapters import UNDECIDED, HouseView, RoomDesk, StaffLogins
-from cem.consoles.ports import Bilingual
+from cem.consoles.adapters import UNDECIDED, HouseView, RoomDesk, StaffLogins, told_together
+from cem.consoles.ports import Bilingual, OrderEvent
 from cem.platform.db import Database
 from cem.platform.errors import Conflict, FactStoreError, InvalidInput, NotFound, Unauthenticated
 from cem.platform.facts import FactStore
@@ -77,6 +77,7 @@ def test_what_came_in_by_minute_and_by_feed(facts: Facts, database: Database) ->
     assert {place: n for place, n in enumerate(activity.reports_by_minute) if n} == {24: 2, 25: 1, 29: 1}
     assert {place: n for place, n in enumerate(activity.samples_by_minute) if n} == {24: 2, 28: 1}
     assert activity.reports_per_s == pytest.approx(5 / 60)
+    assert activity.samples_per_min == 3  # the device's own sample was made, not sent
 
     feeds = {feed.name: feed for feed in view.feeds()}
     assert {name: feed.items for name, feed in feeds.items()} == {
@@ -163,6 +164,27 @@ def test_an_order_with_all_that_its_page_shows(room: Room) -> None:
     assert detail.actions >= {"take", "comment"}
     with pytest.raises(NotFound):
         view_of(room.database, room.clock).order("wo_nothing", ENGINEER)
+
+
+def test_cases_that_joined_one_after_the_other_are_told_together() -> None:
+    def event(kind: str, minute: int, cases: int = 0) -> OrderEvent:
+        return OrderEvent(kind, T + minute * MINUTE, cases=cases)
+
+    told = told_together(
+        [
+            event("opened", 0, 3),
+            event("cases_attached", 1, 2),
+            event("cases_attached", 2, 1),
+            event("taken", 3),
+            event("cases_attached", 4, 5),
+        ]
+    )
+    assert told == [
+        event("opened", 0, 3),
+        event("cases_attached", 2, 3),
+        event("taken", 3),
+        event("cases_attached", 4, 5),
+    ]
 
 
 def test_an_agent_is_offered_nothing_to_do(room: Room) -> None:
