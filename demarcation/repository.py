@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cem.platform.db import insert_ignore
@@ -66,6 +66,11 @@ def check_by_key(session: Session, caller: str, key: str) -> SelfCheck | None:
 def get_check(session: Session, check_id: str) -> SelfCheck | None:
     """A check by id."""
     return session.get(SelfCheck, check_id)
+
+
+def lock_check(session: Session, check_id: str) -> SelfCheck:
+    """A check that is there, locked until the transaction ends (SQLite's writer has everything locked)."""
+    return session.scalars(select(SelfCheck).where(SelfCheck.id == check_id).with_for_update()).one()
 
 
 def checks_since(session: Session, subscriber_id: str, since: datetime) -> tuple[int, datetime | None]:
@@ -145,6 +150,11 @@ def get_verdict(session: Session, verdict_id: str) -> StoredVerdict | None:
     return _stored(session, VerdictRow.id == verdict_id)
 
 
+def verdict_row(session: Session, check_id: str) -> VerdictRow | None:
+    """A check's verdict without its document."""
+    return session.scalars(select(VerdictRow).where(VerdictRow.self_check_id == check_id)).one_or_none()
+
+
 def _stored(session: Session, condition: Any) -> StoredVerdict | None:
     found = session.execute(
         select(VerdictRow, VerdictVersion.document)
@@ -216,16 +226,6 @@ def recent_activity(session: Session, now: datetime) -> HourOfVerdicts:
         .limit(1_000)
     ).all()
     return HourOfVerdicts(int(checks or 0), {domain: int(count) for domain, count in domains}, list(took))
-
-
-def close_check(session: Session, check_id: str, finished_at: datetime) -> bool:
-    """Mark a check as done; False where it was already."""
-    done = session.execute(
-        update(SelfCheck)
-        .where(SelfCheck.id == check_id, SelfCheck.state == CheckState.ACCEPTED)
-        .values(state=CheckState.DONE, finished_at=finished_at)
-    )
-    return int(done.rowcount) == 1  # type: ignore[attr-defined]
 
 
 def keep_ruleset(session: Session, sha256: str, version: str, text: str, now: datetime) -> None:

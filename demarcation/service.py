@@ -215,33 +215,30 @@ class SelfCheckService:
             self._audit.record(principal, "self_checks.run", str(values["subscriber_id"]))
         now: datetime = values["accepted_at"]
         with self._database.write() as session:
+            line = str(values["subscriber_id"])
+            count, first = repository.checks_since(session, line, now - timedelta(hours=1))
+            within = count < self.settings.per_line_per_hour or first is None
+            if within and repository.insert_check(session, values):
+                accepted = StoredEvent(0, "accepted", now, {"id": values["id"]})
+                repository.insert_events(session, values["id"], [accepted])
+                if not self._ruleset_kept:
+                    rules = self.rules
+                    repository.keep_ruleset(session, rules.sha256, rules.version, rules.text, now)
+                return SelfCheck(**values), True
             key = values["idempotency_key"]
             known = None if key is None else repository.check_by_key(session, values["caller"], key)
-            if known is None:
-                self._limit(session, str(values["subscriber_id"]), now)
-                if repository.insert_check(session, values):
-                    accepted = StoredEvent(0, "accepted", now, {"id": values["id"]})
-                    repository.insert_events(session, values["id"], [accepted])
-                    if not self._ruleset_kept:
-                        rules = self.rules
-                        repository.keep_ruleset(session, rules.sha256, rules.version, rules.text, now)
-                    return SelfCheck(**values), True
-                known = repository.check_by_key(session, values["caller"], str(key))
-            assert known is not None
-            if known.body_sha256 != values["body_sha256"]:
-                raise Conflict(
-                    "This idempotency key (or snapshot id) came before with another body; use a new one."
-                )
-            return known, False
-
-    def _limit(self, session: Any, subscriber_id: str, now: datetime) -> None:
-        count, first = repository.checks_since(session, subscriber_id, now - timedelta(hours=1))
-        if count >= self.settings.per_line_per_hour and first is not None:
+        if known is None:
+            assert first is not None, "only a key or the limit can refuse an insert"
             wait_s = (first + timedelta(hours=1) - now).total_seconds()
             raise TooManyRequests(
                 f"This line made {count} self-checks within an hour, which is the most.",
                 retry_after_s=max(1, math.ceil(wait_s)),
             )
+        if known.body_sha256 != values["body_sha256"]:
+            raise Conflict(
+                "This idempotency key (or snapshot id) came before with another body; use a new one."
+            )
+        return known, False
 
     # running
 
@@ -321,8 +318,7 @@ class SelfCheckService:
 
     def _store(self, check_id: str, conclusion: Conclusion, events: Sequence[StoredEvent]) -> dict[str, Any]:
         with self._database.write() as session:
-            check = repository.get_check(session, check_id)
-            assert check is not None
+            check = repository.lock_check(session, check_id)
             return store_conclusion(session, check, conclusion, events, self._on_verdict)
 
     def store_events(self, check_id: str, events: Sequence[StoredEvent]) -> None:
@@ -383,9 +379,8 @@ class SelfCheckService:
         if self._on_complaint is None:
             raise Unavailable("Nobody takes complaints here.")
         with self._database.write() as session:
-            check = repository.get_check(session, check_id)
+            check = repository.lock_check(session, check_id)
             stored = repository.verdict_of_check(session, check_id)
-            assert check is not None
             if stored is None:
                 raise Conflict("This self-check has no verdict yet; wait for it.", retry_after_s=1)
             if check.complained_at is not None:

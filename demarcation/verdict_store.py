@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from cem.platform.db import new_id
 from demarcation import repository
-from demarcation.models import SelfCheck, VerdictRow, VerdictVersion
+from demarcation.models import CheckState, SelfCheck, VerdictRow, VerdictVersion
 from demarcation.ports import VerdictHook
 from demarcation.repository import StoredEvent
 from demarcation.verdict import Verdict, VerdictFact
@@ -45,7 +45,7 @@ def store_conclusion(
     A check that has a verdict already (a sweeper was quicker, or a slow process came back) gets a further version:
     what was said before stays.
     """
-    row = _row_of(session, check)
+    row = repository.verdict_row(session, check.id)
     fresh = row is None
     verdict = conclusion.verdict
     if row is None:
@@ -95,7 +95,8 @@ def store_conclusion(
             bundle=_encode(conclusion.bundle).decode(),
         )
     )
-    repository.close_check(session, check.id, conclusion.decided_at)
+    if check.state != CheckState.DONE:
+        check.state, check.finished_at = CheckState.DONE, conclusion.decided_at
     plain: dict[str, Any] = msgspec.json.decode(_encode(document))
     if not fresh:
         last = repository.last_sequence(session, check.id)
@@ -131,8 +132,3 @@ def fact_of(row: VerdictRow, check: SelfCheck) -> VerdictFact:
         handed_over=row.handed_over,
         re_check_of=check.parent_id,
     )
-
-
-def _row_of(session: Session, check: SelfCheck) -> VerdictRow | None:
-    found = repository.verdict_of_check(session, check.id)
-    return None if found is None else found.row
