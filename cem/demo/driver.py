@@ -18,7 +18,7 @@ import httpx
 from cem.demo.delivery import Counts, Delivery, DemoKeys, Stopped
 from cem.demo.faults import Fault, schedule
 from cem.demo.traffic import SLOT, Batch, SelfCheck, slot_of, slot_traffic, slots
-from cem.demo.wire import Document
+from cem.demo.wire import Document, provisioned
 from cem.demo.world import World, build_world
 from cem.platform.aio import run_blocking
 from cem.platform.clock import Clock
@@ -127,6 +127,7 @@ class _Province:
     async def run(self) -> None:
         self._world = await run_blocking(build_world, self._settings.seed)
         await self._delivery.ready()
+        await self._delivery.provision([provisioned(line) for line in self._world.subscribers])
         async with asyncio.TaskGroup() as group:
             for _ in range(self._settings.parallel):
                 group.create_task(self._customers(group))

@@ -50,6 +50,11 @@ def device(subscriber: Subscriber) -> Document:
     }
 
 
+def provisioned(subscriber: Subscriber) -> Document:
+    """Write what the operator's systems have set on a line."""
+    return {"number": subscriber.number, "attributes": {"provisioned_apn": APN}}
+
+
 def report(session: Session, rng: Random, report_id: str) -> Document:
     """Write what the phone's SDK sends when the viewing is over, for the feed that collects reports of many lines."""
     return {

@@ -51,6 +51,7 @@ class Service:
         self.callers: dict[str, set[str]] = {}
         self.checks: list[dict[str, Any]] = []
         self.refusals: list[httpx.Response] = []
+        self.lines: list[str] = []
         self.enough = asyncio.Event()
         self.has_all = self.live = False
 
@@ -63,6 +64,9 @@ class Service:
         self.callers.setdefault(path.split("/")[2], set()).add(caller)
         if self.refusals:
             return self.refusals.pop(0)
+        if path == "/v1/customers":
+            self.lines += [line["number"] for line in json.loads(request.content)["customers"]]
+            return httpx.Response(200, json={})
         if path == "/v1/device-tokens":
             return httpx.Response(200, json={"token": f"token-{json.loads(request.content)['number']}"})
         if path.startswith("/v1/self-checks"):
@@ -130,7 +134,7 @@ def test_the_last_windows_come_first_the_older_ones_beside_live_traffic(
 def test_each_kind_of_caller_uses_its_own_credential(finished: tuple[Service, Counts]) -> None:
     service, _ = finished
     assert service.callers["reports"] == service.callers["samples"] == {"cemk_feed"}
-    assert service.callers["device-tokens"] == {"cemk_system"}
+    assert service.callers["device-tokens"] == service.callers["customers"] == {"cemk_system"}
     assert all(caller.startswith("token-+86154") for caller in service.callers["self-checks"])
 
 
@@ -145,6 +149,11 @@ def test_customers_check_once_with_a_snapshot_of_the_recent_past(finished: tuple
     ids = [check["id"] for check in service.checks]
     assert len(set(ids)) == len(ids)
     assert all("subscriber" not in check for check in service.checks)
+
+
+def test_every_line_is_provisioned_once(finished: tuple[Service, Counts]) -> None:
+    service, _ = finished
+    assert len(set(service.lines)) == len(service.lines) == 3600
 
 
 def test_nothing_is_sent_twice(finished: tuple[Service, Counts]) -> None:
