@@ -129,6 +129,7 @@ SELF_CHECK: Final[dict[str, Any]] = {
     "state": "done",
     "service": "video",
     "symptom": "stall",
+    "locale": "zh-CN",
     "re_check_of": None,
     "accepted_at": "2026-11-22T07:30:00.370Z",
     "deadline_at": "2026-11-22T07:30:05.370Z",

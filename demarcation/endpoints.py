@@ -316,6 +316,7 @@ def _answer(view: CheckView) -> Response:
         "state": check.state,
         "service": check.service,
         "symptom": check.stated,
+        "locale": check.locale,
         "re_check_of": check.parent_id,
         "accepted_at": check.accepted_at,
         "deadline_at": check.deadline_at,

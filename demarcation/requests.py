@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from cem.platform.errors import InvalidInput, MalformedBody
+from sdk_ingest.vocabulary import PERSONAL_FIELDS
 
 DEEPEST = 16
 """Deepest nesting of a body taken. [1] As for reports."""
@@ -70,10 +71,11 @@ def read_request(body: bytes) -> CheckRequest:
         raise InvalidInput("deadline_ms is a positive number.", pointer="/deadline_ms")
     base = "/snapshot" if wrapped else ""
     number = _text(snapshot, "subscriber", f"{base}/subscriber", 64)
+    clean = _without_personal({name: value for name, value in snapshot.items() if name != "subscriber"})
     return CheckRequest(
-        snapshot={name: value for name, value in snapshot.items() if name != "subscriber"},
-        service=(_text(document, "service", "/service", 32) or _lenient(snapshot, "service")).lower(),
-        symptom=(_text(document, "symptom", "/symptom", 32) or _lenient(snapshot, "symptom")).lower(),
+        snapshot=clean,
+        service=(_text(document, "service", "/service", 32) or _lenient(clean, "service")).lower(),
+        symptom=(_text(document, "symptom", "/symptom", 32) or _lenient(clean, "symptom")).lower(),
         locale=_text(document, "locale", "/locale", 16) if wrapped else "",
         deadline_ms=deadline_ms,
         number=number or None,
@@ -95,12 +97,33 @@ def _text(document: Mapping[str, Any], name: str, pointer: str, longest: int) ->
         return ""
     if not isinstance(value, str) or len(value) > longest:
         raise InvalidInput(f"{name} is a text of at most {longest} characters.", pointer=pointer)
-    return value.strip()
+    return value.replace("\0", "").strip()
 
 
 def _lenient(snapshot: Mapping[str, Any], name: str) -> str:
     value = snapshot.get(name)
     return value.strip() if isinstance(value, str) and len(value) <= 32 else ""
+
+
+def _without_personal(value: Any) -> Any:
+    """A copy without members that name a person or a SIM, at any depth: a snapshot is kept, a number never.
+
+    What a store cannot keep is made harmless on the way: NUL characters go (PostgreSQL has none in text), and whole
+    numbers beyond 64 bits become floats or nothing.
+    """
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        return float(value) if abs(value) < 10**300 else None
+    if isinstance(value, dict):
+        return {
+            name.replace("\0", ""): _without_personal(inner)
+            for name, inner in value.items()
+            if name.lower() not in PERSONAL_FIELDS
+        }
+    if isinstance(value, list):
+        return [_without_personal(inner) for inner in value]
+    return value
 
 
 def _depth(value: Any) -> int:

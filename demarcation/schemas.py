@@ -170,6 +170,7 @@ class SelfCheckAnswer(_Model):
     state: Literal["accepted", "done"]
     service: str
     symptom: str
+    locale: str = Field(description="As asked for, BCP 47; texts come in both languages in any case.")
     re_check_of: str | None
     accepted_at: datetime
     deadline_at: datetime

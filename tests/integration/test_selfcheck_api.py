@@ -152,7 +152,14 @@ def test_what_cannot_be_read_is_refused(room: Room, body: bytes, status: int, po
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b'{"probes": 7, "radio": "x", "settings": [], "observed_at": 1}']
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"probes": 7, "radio": "x", "settings": [], "observed_at": 1}',
+        b'{"device": {"model": "a\\u0000b"}, "service": "vi\\u0000deo", "n\\u0000": 1, "id": "\\u0000"}',
+        b'{"radio": {"rsrp_dbm": ' + b"9" * 400 + b"}}",
+    ],
 )
 def test_a_phone_in_trouble_is_never_refused(room: Room, body: bytes) -> None:
     async def scene() -> dict[str, Any]:
