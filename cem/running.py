@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -63,6 +64,8 @@ def run_service(settings: Settings, *, routes: bool, jobs: bool) -> int:
             if listening is not None and not listening.done():
                 listening.set_result(url)
 
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: the collector need not look at it again
         started = serve(house.build_app(lifespan, routes=routes), settings, announce)
     _log.info("stopped")
     return 0 if started else 1

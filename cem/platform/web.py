@@ -5,8 +5,9 @@ Plain ASGI, because it stands before every report: no task groups, no copies of 
 
 from __future__ import annotations
 
+import logging
+import os
 import re
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from cem.platform.errors import PROBLEM_MEDIA_TYPE, CemError, InternalError
 from cem.platform.observe import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS, get_logger
 
 _log = get_logger("cem.http")
+_LEVEL = logging.getLogger("cem.http")  # asked before a line is put together: it stands before every report
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 _TITLES = {
@@ -73,15 +75,16 @@ class ObservedRequests:
             method = scope["method"] if status != 405 else "other"
             HTTP_REQUESTS.labels(method, route, status).inc()
             HTTP_SECONDS.labels(method, route).observe(elapsed)
-            log = _log.warning if status >= 500 else _log.debug
-            log("request", method=method, route=route, status=status, ms=round(elapsed * 1000, 1))
+            if status >= 500 or _LEVEL.isEnabledFor(logging.DEBUG):
+                log = _log.warning if status >= 500 else _log.debug
+                log("request", method=method, route=route, status=status, ms=round(elapsed * 1000, 1))
 
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value.decode())
-    return secrets.token_hex(12)
+    return os.urandom(12).hex()
 
 
 class CollectorCors:

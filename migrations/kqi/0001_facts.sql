@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS reports{on_cluster}
     app_version     LowCardinality(String),
     device_type     LowCardinality(String),
     values          Map(LowCardinality(String), Float64),   -- indicators the report carries (rsrp_dbm, rtt_ms, ...)
-    body            String CODEC(ZSTD(3)),                  -- the report as sent, unknown fields kept, number removed
+    body            String CODEC(ZSTD(1)),                  -- the report as sent, unknown fields kept, number removed
     INDEX received  received_at TYPE minmax GRANULARITY 1,  -- what came since a job's mark
     INDEX lines     subscriber_id TYPE bloom_filter GRANULARITY 1
 )
@@ -39,7 +39,7 @@ ENGINE = {replicated}ReplacingMergeTree(received_at)
 PARTITION BY toYYYYMMDD(window)
 ORDER BY (window, subscriber_id, item_key)
 TTL toDateTime(window) + INTERVAL 30 DAY
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_parts_to_merge_at_once = 10
 ;
 CREATE TABLE IF NOT EXISTS player_events{on_cluster}
 (
@@ -60,7 +60,7 @@ ENGINE = {replicated}ReplacingMergeTree(received_at)
 PARTITION BY toYYYYMMDD(window)
 ORDER BY (session_id, subscriber_id, window, item_key)
 TTL toDateTime(window) + INTERVAL 30 DAY
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_parts_to_merge_at_once = 10
 ;
 CREATE TABLE IF NOT EXISTS samples{on_cluster}
 (
@@ -97,7 +97,7 @@ ENGINE = {replicated}ReplacingMergeTree(version)
 PARTITION BY toYYYYMMDD(window)
 ORDER BY (window, vantage, service, subscriber_id, item_key)
 TTL toDateTime(window) + INTERVAL 30 DAY
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_parts_to_merge_at_once = 10
 ;
 -- Keys of stored items whatever their time, so that an item sent again with another time is still the same item.
 -- Derived from the facts (cem.platform.item_keys mends it at start). Few rows a granule: looked up by single keys.
