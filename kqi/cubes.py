@@ -92,7 +92,7 @@ class CubeJob:
         if dirty and (self._clean_at is None or began >= self._clean_at):
             self._clean()
             self._clean_at = began + CLEAN_EVERY
-        self._pace.worked(began_s)
+        self._pace.worked(began_s, more=left > 0)
         return min(len(dirty), BUILDS_PER_TICK)
 
     def build(self, window: datetime) -> int:

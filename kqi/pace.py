@@ -30,8 +30,12 @@ class Pace:
         """Whether it is too early to work again."""
         return self._clock.monotonic() < self._until_s
 
-    def worked(self, since_s: float) -> None:
-        """Work that began at `since_s` (monotonic) has ended now. [s]"""
+    def worked(self, since_s: float, *, more: bool = False) -> None:
+        """Work that began at `since_s` (monotonic) has ended now; with `more` waiting there is only a short rest. [s]
+
+        A backlog (a start, a feed that was away) is finite, and everything later waits for it.
+        """
         now_s = self._clock.monotonic()
-        rest_s = max((now_s - since_s) * (1 / self._busy_share - 1), self._least_rest_s)
+        rest_s = 0.0 if more else (now_s - since_s) * (1 / self._busy_share - 1)
+        rest_s = max(rest_s, min(self._least_rest_s, 0.5) if more else self._least_rest_s)
         self._until_s = now_s + rest_s

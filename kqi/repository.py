@@ -92,13 +92,13 @@ class FactsRepository:
     # what changed
 
     def sessions_with_new_events(self, since: datetime, oldest: datetime) -> dict[SessionKey, Signature]:
-        """Sessions that got events since, each with a signature of all its events."""
+        """Sessions that got events since, each with a signature of all its events; the latest come first."""
         rows = self._store.rows(
             "SELECT session_id, subscriber_id, count() AS n, sum(cityHash64(item_key)) AS hash FROM player_events"
             " WHERE window >= {oldest:DateTime64(3, 'UTC')} AND (session_id, subscriber_id) IN"
             " (SELECT session_id, subscriber_id FROM player_events"
             " WHERE received_at >= {since:DateTime64(3, 'UTC')} AND window >= {oldest:DateTime64(3, 'UTC')})"
-            " GROUP BY session_id, subscriber_id",
+            " GROUP BY session_id, subscriber_id ORDER BY max(observed_at) DESC, session_id, subscriber_id",
             {"since": since, "oldest": oldest},
         )
         return _signatures(rows)

@@ -35,7 +35,9 @@ HORIZON = timedelta(hours=72)
 """How old a session's events may be: the age at which they are refused (48 h) and a day for the session itself."""
 SESSIONS_PER_STEP = 500
 """Sessions worked out with one set of reads and one insert. [1] Chosen here: some 50,000 events at once."""
-STEPS_PER_TICK = 10
+STEPS_PER_TICK = 2
+"""Chosen here: a unit stays below a few seconds; the latest sessions come first, so that a history being loaded does
+not hold up the present."""
 
 BUSY_SHARE = 0.3
 LEAST_REST_S = 0.5
@@ -86,7 +88,7 @@ class SessionJob:
         since = self._marks.read(_JOB, oldest)
         self._repository.write_report_samples(since, oldest, began)
         wanted = self._wanted(since, oldest)
-        todo = sorted(key for key, signature in wanted.items() if self._done.get(key) != signature)
+        todo = [key for key, signature in wanted.items() if self._done.get(key) != signature]
         step = SESSIONS_PER_STEP
         now = todo[: step * STEPS_PER_TICK]
         for start in range(0, len(now), step):
@@ -98,7 +100,7 @@ class SessionJob:
         if not left:
             self._marks.write(_JOB, began)
             self._done = {key: signature for key, signature in self._done.items() if key in wanted}
-        self._pace.worked(began_s)
+        self._pace.worked(began_s, more=left > 0)
         return len(now)
 
     def facts_of(self, keys: Sequence[SessionKey], oldest: datetime) -> dict[SessionKey, SessionFacts]:
@@ -141,7 +143,7 @@ class SessionJob:
                 totals.get(key, _NONE),
                 _plus(by_line.get(key.subscriber_id, _NONE), by_name.get(key.session_id, _NONE)),
             )
-            for key in {*events, *totals, *known}
+            for key in dict.fromkeys((*events, *sorted(totals), *known))
         }
 
     def _context(

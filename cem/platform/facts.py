@@ -32,6 +32,9 @@ QUERY_TIMEOUT_S = 10.0
 """Longest time of one read. Chosen here: half of the outermost deadline of a self-check (20 s)."""
 EXECUTE_TIMEOUT_S = 120.0
 """Longest time of one statement that changes the store (a cube's rebuild, a migration). Chosen here."""
+CONNECTIONS = 12
+"""Statements that run at the same time. [1] Chosen here: writers and background jobs take five, so that a burst of
+reads by self-checks and consoles does not keep an insert waiting."""
 MAX_INSERT_BYTES = 64 * 1024 * 1024
 """Largest body of one insert. [B] Chosen here: far below the engine's block size, so that an insert is one
 part."""
@@ -95,7 +98,7 @@ class FactStore(Protocol):
         ...
 
 
-def open_facts(url: str, *, connections: int = 4, cluster: str = "") -> FactStore:
+def open_facts(url: str, *, connections: int = CONNECTIONS, cluster: str = "") -> FactStore:
     """Open the KQI store.
 
     Parameters

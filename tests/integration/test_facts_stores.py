@@ -170,7 +170,8 @@ def test_instants_and_maps_come_back_exactly(store: FactStore) -> None:
     (row,) = store.rows(
         "SELECT toDateTime64('2299-12-31 23:59:59.999', 3, 'UTC') AS late,"
         " toDateTime64('1969-12-31 23:59:59.250', 3, 'UTC') AS early, map('a', 0.1, 'b', -0.0) AS two,"
-        " CAST(map(), 'Map(String, Float64)') AS none, [map('x', 'y')] AS nested, CAST(NULL, 'Nullable(Float64)') AS nil"
+        " CAST(map(), 'Map(String, Float64)') AS none, [map('x', 'y')] AS nested,"
+        " CAST(NULL, 'Nullable(Float64)') AS nil"
     )
     assert row == {
         "late": dt.datetime(2299, 12, 31, 23, 59, 59, 999_000, tzinfo=dt.UTC),
