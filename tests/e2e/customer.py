@@ -15,6 +15,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from tests.e2e.origin import Origin
+
 PATIENCE_S = 30.0
 
 
@@ -78,6 +80,7 @@ class Customer:
     collector: str
     handset: Mapping[str, Any]
     source: str
+    node: Origin
     context: BrowserContext
     page: Page
     session_id: str = field(default_factory=lambda: f"e2e-{uuid.uuid4()}")
@@ -91,17 +94,17 @@ class Customer:
         page.goto(f"{app_url}/player.html")
         return cls(context=context, page=page, **known)
 
-    def play(self, film: str, **how: Any) -> None:
+    def play(self) -> None:
+        """Ask for the film at this customer's node; plays by itself."""
         self.page.evaluate(
             "how => customer.play(how)",
             {
-                "film": film,
+                "film": f"{self.node.url}/film/master.m3u8",
                 "sessionId": self.session_id,
                 "contentId": "film-1",
                 "collector": self.collector,
                 "token": self.token,
                 "tokenIn": self.token_in,
-                **how,
             },
         )
 

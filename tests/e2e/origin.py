@@ -1,4 +1,4 @@
-"""A real HTTP server for tests: origin and CDN node in one, with a fault that a test can turn on and off.
+"""A real HTTP server for tests: an origin, or a CDN node before one, with faults that a test can turn on and off.
 
 It delivers folders under path prefixes, to any web origin (CORS), with the timing detail that a browser
 shows to its page. What it leaves out: TLS, ranges, caching. What it saw is kept as an access log, from which
@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,32 @@ class Fault:
 HEALTHY = Fault()
 
 
+@dataclass
+class _Counted:
+    fault: Fault
+    asked: int = 0
+    failed: int = 0
+
+    def next_fails(self) -> bool:
+        self.asked += 1
+        fails = self.failed + 1 <= self.asked * self.fault.error_ratio
+        self.failed += fails
+        return fails
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An answer on its way to the client; `origin_ms` is the wait for the origin behind a node. [ms]"""
+
+    status: int
+    body: bytes
+    content_type: str
+    origin_ms: float | None = None
+
+
 @dataclass(frozen=True)
 class Access:
-    """One line of the node's access log; `first_byte_ms` is the node's own time, not the network's."""
+    """One line of the access log; `first_byte_ms` is the server's own time, not the network's. [ms]"""
 
     at: datetime
     path: str
@@ -68,6 +92,7 @@ class Access:
     duration_ms: float
     bytes_sent: int
     session_id: str
+    origin_ms: float | None
 
 
 @dataclass
@@ -81,36 +106,45 @@ class AccessLog:
         with self._lock:
             self._lines.append(line)
 
-    def lines(self, *, since: datetime | None = None, session_id: str | None = None) -> list[Access]:
+    def lines(self) -> list[Access]:
         with self._lock:
-            return [
-                line
-                for line in self._lines
-                if (since is None or line.at >= since) and session_id in (None, line.session_id)
-            ]
+            return list(self._lines)
 
 
 class Origin:
-    """One node: its address, its fault, its log. A context manager; the system chooses the port."""
+    """One server: its address, its faults, its log. A context manager; the system chooses the port.
 
-    def __init__(self, folders: Mapping[str, Path], *, name: str) -> None:
-        self.name = name
+    Parameters
+    ----------
+    folders
+        Path prefix → folder that is delivered under it.
+    host
+        Loopback address of its own, so that players and probes can tell servers apart by their host.
+    upstream
+        Makes it a node in front of an origin: what starts with `/film` is fetched there, every time.
+    """
+
+    def __init__(
+        self, folders: Mapping[str, Path], *, host: str = "127.0.0.1", upstream: Origin | None = None
+    ) -> None:
+        self.host = host
+        self.upstream = upstream
         self.log = AccessLog()
         self._folders = {prefix: path.resolve() for prefix, path in folders.items()}
-        self._fault = HEALTHY
-        self._asked = 0
-        self._failed = 0
+        self._faults: list[_Counted] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
+        self._server = ThreadingHTTPServer((host, 0), _handler_for(self))
         self._server.daemon_threads = True
         self._server.block_on_close = False
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name=f"origin {name}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self.host}:{self.port}"
 
     def __enter__(self) -> Origin:
         self._thread.start()
@@ -121,32 +155,53 @@ class Origin:
         self._server.server_close()
         self._thread.join(timeout=10)
 
-    def break_with(self, fault: Fault) -> None:
-        """Replace the node's fault from the next request on."""
+    def break_with(self, *faults: Fault) -> None:
+        """Replace the server's faults from the next request on; of several that cover a path the first counts."""
         with self._lock:
-            self._fault, self._asked, self._failed = fault, 0, 0
+            self._faults = [_Counted(fault) for fault in faults]
 
     @contextmanager
-    def broken(self, fault: Fault) -> Iterator[None]:
-        """The node has `fault` inside the block and is healthy after it."""
-        self.break_with(fault)
+    def broken(self, *faults: Fault) -> Iterator[None]:
+        """The server has these faults inside the block and is healthy after it."""
+        self.break_with(*faults)
         try:
             yield
         finally:
-            self.break_with(HEALTHY)
+            self.break_with()
 
     def fault_for(self, path: str) -> tuple[Fault, bool]:
         """The fault that this request meets, and whether it is one of those that fail."""
         with self._lock:
-            fault = self._fault
-            if not fault.covers(path):
-                return HEALTHY, False
-            self._asked += 1
-            fails = self._failed + 1 <= self._asked * fault.error_ratio
-            self._failed += fails
-            return fault, fails
+            for counted in self._faults:
+                if counted.fault.covers(path):
+                    return counted.fault, counted.next_fails()
+        return HEALTHY, False
 
-    def file_for(self, path: str) -> Path | None:
+    def fetch(self, path: str) -> Fetched:
+        """What is answered to a path, before any fault: from a folder, or from the origin behind this node."""
+        if self.upstream is not None and path.startswith("/film/"):
+            return self._fetch_upstream(self.upstream, path)
+        file = self._file_for(path)
+        if file is None:
+            return Fetched(404, b"", "text/plain")
+        return Fetched(200, file.read_bytes(), CONTENT_TYPES.get(file.suffix, "text/plain"))
+
+    def _fetch_upstream(self, upstream: Origin, path: str) -> Fetched:
+        started = time.monotonic()
+        connection = HTTPConnection(upstream.host, upstream.port, timeout=CLIENT_WAITS_S)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            origin_ms = (time.monotonic() - started) * 1000
+            return Fetched(
+                answer.status, answer.read(), answer.getheader("Content-Type", "text/plain"), origin_ms
+            )
+        except OSError:
+            return Fetched(502, b"", "text/plain", (time.monotonic() - started) * 1000)
+        finally:
+            connection.close()
+
+    def _file_for(self, path: str) -> Path | None:
         """The file behind a path, or none where there is none or it would leave its folder."""
         for prefix, folder in self._folders.items():
             if path.startswith(prefix):
@@ -157,14 +212,14 @@ class Origin:
 
 
 def cloud_samples(
-    lines: Iterable[Access], *, node: str, source: str, subscribers: Mapping[str, str], run: str
+    node: Origin, *, source: str, subscribers: Mapping[str, str], run: str
 ) -> list[dict[str, Any]]:
     """The platform's vantage point of each session: what its node measured, one sample per session.
 
     `subscribers` maps session ids to numbers; requests without a known session are nobody's and are left out.
     """
     by_session: dict[str, list[Access]] = {}
-    for line in lines:
+    for line in node.log.lines():
         if line.session_id in subscribers:
             by_session.setdefault(line.session_id, []).append(line)
     return [
@@ -174,14 +229,21 @@ def cloud_samples(
             "session_id": session_id,
             "observed_at": seen[-1].at.isoformat().replace("+00:00", "Z"),
             "service": "video",
-            "dimensions": {"node": node, "source": source},
-            "values": {
-                "first_byte_ms": sum(line.first_byte_ms for line in seen) / len(seen),
-                "http_5xx_ratio": sum(line.status >= 500 for line in seen) / len(seen),
-            },
+            "dimensions": {"node": node.host, "source": source},
+            "values": _measured(seen),
         }
         for session_id, seen in by_session.items()
     ]
+
+
+def _measured(seen: Sequence[Access]) -> dict[str, float]:
+    waited = [line.origin_ms for line in seen if line.origin_ms is not None]
+    return {
+        "first_byte_ms": sum(line.first_byte_ms for line in seen) / len(seen),
+        "http_5xx_ratio": sum(line.status >= 500 for line in seen) / len(seen),
+        "cache_hit_ratio": 1 - len(waited) / len(seen),
+        **({"origin_ms": sum(waited) / len(waited)} if waited else {}),
+    }
 
 
 def _handler_for(origin: Origin) -> type[BaseHTTPRequestHandler]:
@@ -195,14 +257,13 @@ def _handler_for(origin: Origin) -> type[BaseHTTPRequestHandler]:
             url = urlsplit(self.path)
             fault, fails = origin.fault_for(url.path)
             time.sleep(fault.first_byte_delay_s)
-            file = origin.file_for(url.path)
-            status = fault.status if fails else 200 if file else 404
-            body = file.read_bytes() if file and status == 200 else b""
+            found = Fetched(fault.status, b"", "text/plain") if fails else origin.fetch(url.path)
+            status, body = found.status, found.body
             first_byte_ms = (time.monotonic() - started) * 1000
             sent = 0
             try:
                 self.send_response(status)
-                self.send_header("Content-Type", CONTENT_TYPES.get(file.suffix if file else "", "text/plain"))
+                self.send_header("Content-Type", found.content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self._let_pages_read_it()
                 self.end_headers()
@@ -224,6 +285,7 @@ def _handler_for(origin: Origin) -> type[BaseHTTPRequestHandler]:
                     duration_ms=(time.monotonic() - started) * 1000,
                     bytes_sent=sent,
                     session_id=session.group(1) if session else "",
+                    origin_ms=found.origin_ms,
                 )
             )
 

@@ -59,10 +59,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, npm: Path) -> Iterator[Site]:
     """Viewings in three cities over the last hour; one origin's failure, twenty minutes ago, that became an order."""
     service = Service(tmp_path_factory.mktemp("pages") / "service")
     try:
-        service.run("migrate")
+        service.start()
         password = service.run("user", "add", "li.na", "--role", "operations").strip()
         key = service.new_key("system")
-        service.start()
         axe = (npm / "axe-core" / "axe.min.js").read_text()
         ready = Site(service, key, "li.na", password, axe)
         now = datetime.now(UTC)
