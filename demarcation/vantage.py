@@ -18,6 +18,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "line.syn_synack_ms": ("tcp_setup_server_ms", "syn_synack_ms", "tcp_server_rtt_ms"),
     "line.synack_ack_ms": ("tcp_setup_user_ms", "synack_ack_ms", "tcp_user_rtt_ms"),
     "line.retransmission_ratio": ("retransmission_ratio",),
+    "line.loss_ratio": ("loss_ratio",),
     "radio.prb_load_pct": ("prb_load_pct",),
 }
 _CLOUD_ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -26,7 +27,7 @@ _CLOUD_ALIASES: Mapping[str, tuple[str, ...]] = {
     "line.cloud_cache_hit_ratio": ("cache_hit_ratio", "cache_hit"),
     "line.cloud_error_ratio": ("http_5xx_ratio", "error_ratio"),
 }
-_MEAN_OF = frozenset({"line.cloud_cache_hit_ratio", "line.cloud_error_ratio", "line.retransmission_ratio"})
+_MEAN_OF = frozenset({"line.cloud_cache_hit_ratio", "line.cloud_error_ratio", "line.retransmission_ratio", "line.loss_ratio"})
 _LARGEST = 200
 
 
