@@ -40,6 +40,15 @@ class ReadinessAnswer(BaseModel):
     checks: dict[str, CheckResult]
 
 
+_READY = {
+    "status": "ready",
+    "checks": {
+        "operational_store": {"ok": True, "detail": "", "ms": 0.6},
+        "kqi_store": {"ok": True, "detail": "", "ms": 1.4},
+    },
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """What must answer before traffic should come.
@@ -81,6 +90,7 @@ def build_router(readiness: Readiness, guard: Guard) -> APIRouter:
         "/healthz",
         summary="Does the process answer",
         description="Always 200 while the event loop runs. For a liveness probe.",
+        responses={200: {"content": {"application/json": {"example": {"status": "alive"}}}}},
         dependencies=[Depends(guard.public("a probe has no credentials"))],
     )
     async def healthz() -> dict[str, str]:
@@ -91,7 +101,10 @@ def build_router(readiness: Readiness, guard: Guard) -> APIRouter:
         summary="Can the service do its work",
         description="200 when every store answers and every job thread is up; otherwise 503, naming what fails.",
         response_model=ReadinessAnswer,
-        responses={503: {"model": ReadinessAnswer, "description": "Something it needs does not work."}},
+        responses={
+            200: {"content": {"application/json": {"example": _READY}}},
+            503: {"model": ReadinessAnswer, "description": "Something it needs does not work."},
+        },
         dependencies=[Depends(guard.public("a probe has no credentials"))],
     )
     async def readyz(response: Response) -> ReadinessAnswer:

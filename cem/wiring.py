@@ -61,9 +61,9 @@ from demarcation.upstreams import Upstream, UpstreamSource
 from demarcation.verdict_reading import VerdictReading
 from kqi import endpoints as kqi_endpoints
 from kqi.cubes import CubeJob
-from kqi.service import TABLES as KQI_TABLES
 from kqi.service import KqiLimits, KqiService
 from kqi.session_job import SessionJob
+from kqi.writer import open_writer as open_samples_writer
 from sdk_ingest import endpoints as ingest_endpoints
 from sdk_ingest.lane import install_reports_lane
 from sdk_ingest.parsing import IngestLimits
@@ -244,12 +244,10 @@ class House:
     @cached_property
     def kqi(self) -> KqiService:
         """Samples in; sessions, cubes and peers out."""
-        writer = GroupCommit(
+        writer = open_samples_writer(
             self.facts,
             self.clock,
-            name="samples",
-            tables=KQI_TABLES,
-            keys=None,
+            exclusive=self.settings.embedded_kqi,
             gather_ms=self.settings.commit_delay_ms,
             max_waiting=self.settings.queue_items,
         )

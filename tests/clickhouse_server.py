@@ -88,13 +88,25 @@ class _Handler(BaseHTTPRequestHandler):
     server: ClickHouseServer
 
     def do_GET(self) -> None:
+        if self._hangs():
+            return
         if urlsplit(self.path).path == "/ping":
             self._answer(200, b"Ok.\n", {})
             return
         self._run(b"")
 
     def do_POST(self) -> None:
-        self._run(self._body())
+        body = self._body()
+        if not self._hangs():
+            self._run(body)
+
+    def _hangs(self) -> bool:
+        """Whether the server hangs: the request gets no answer, ever, and its connection stays open meanwhile."""
+        hung = not self.server.answering.is_set()
+        if hung:
+            self.close_connection = True
+            self.server.answering.wait()
+        return hung
 
     def _run(self, body: bytes) -> None:
         if not self._allowed():
@@ -202,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class ClickHouseServer(ThreadingHTTPServer):
-    """The server; `port` is the one it got."""
+    """The server; `port` is the one it got. While `answering` is clear it takes requests and never answers."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -220,6 +232,8 @@ class ClickHouseServer(ThreadingHTTPServer):
         self.engine = Engine(path)
         self.credentials = credentials
         self.port = int(self.server_address[1])
+        self.answering = threading.Event()
+        self.answering.set()
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
@@ -235,6 +249,7 @@ def serving(path: str | Path, **options: Any) -> Iterator[ClickHouseServer]:
     try:
         yield server
     finally:
+        server.answering.set()
         server.shutdown()
         server.server_close()
         thread.join()
