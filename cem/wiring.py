@@ -63,7 +63,7 @@ from kqi import endpoints as kqi_endpoints
 from kqi.cubes import CubeJob
 from kqi.service import KqiLimits, KqiService
 from kqi.session_job import SessionJob
-from kqi.writer import open_writer as open_samples_writer
+from kqi.writer import open_samples_writer
 from sdk_ingest import endpoints as ingest_endpoints
 from sdk_ingest.lane import install_reports_lane
 from sdk_ingest.parsing import IngestLimits
