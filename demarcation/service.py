@@ -23,15 +23,14 @@ from cem.platform.clock import Clock
 from cem.platform.db import Database, new_id
 from cem.platform.errors import (
     Conflict,
-    Forbidden,
-    InvalidInput,
     NotFound,
     TooManyRequests,
     Unavailable,
 )
 from cem.platform.observe import REGISTRY, get_logger
-from cem.platform.security import SUBSCRIBER_ID_PATTERN, Principal, PrincipalKind
+from cem.platform.security import Principal, PrincipalKind
 from demarcation import repository
+from demarcation.acceptance import caller_of, initial_case, line_of
 from demarcation.casefile import CaseFile
 from demarcation.deadline import Deadline
 from demarcation.decide import decide
@@ -45,9 +44,9 @@ from demarcation.repository import StoredEvent
 from demarcation.requests import CheckRequest, snapshot_id
 from demarcation.rules import RuleSet
 from demarcation.settings import SelfCheckSettings
-from demarcation.snapshot import dimensions_of, evidence_from_snapshot, fault_time_of
+from demarcation.snapshot import dimensions_of, fault_time_of
+from demarcation.stages import Stages
 from demarcation.taxonomy import Taxonomy
-from demarcation.vantage import evidence_from_settings
 from demarcation.verdict import MissingSource, Verdict
 from demarcation.verdict_store import Conclusion, fact_of, store_conclusion
 
@@ -64,9 +63,6 @@ VERDICT_SECONDS = Histogram(
 SNAPSHOTS_LOST = Counter(
     "cem_self_check_snapshots_lost_total", "Snapshots that could not be kept as a report.", registry=REGISTRY
 )
-
-FLUSH_S = 0.25
-"""Stages are written at most so often while a check runs. [s] Chosen here: a page shows them as they come."""
 
 STORE_TIMEOUT_S = 20.0
 """Longest wait for the operational store. [s] The outermost deadline."""
@@ -154,7 +150,7 @@ class SelfCheckService:
             self.settings.default_deadline_s if request.deadline_ms is None else request.deadline_ms / 1000
         )
         deadline = Deadline.after(min(asked, self.settings.longest_deadline_s), self._clock.monotonic)
-        subscriber_id = self._line_of(principal, request)
+        subscriber_id = line_of(principal, request, self._identity)
         if parent_id is not None:
             parent = await self._visible(principal, parent_id)
             if parent.subscriber_id != subscriber_id:
@@ -164,7 +160,7 @@ class SelfCheckService:
         values = {
             "id": new_id("chk"),
             "subscriber_id": subscriber_id,
-            "caller": _caller(principal),
+            "caller": caller_of(principal),
             "idempotency_key": None if key is None else f"{parent_id or 'new'}:{key}",
             "body_sha256": request.sha256,
             "parent_id": parent_id,
@@ -185,30 +181,6 @@ class SelfCheckService:
             self._running[check.id] = task
             task.add_done_callback(lambda _: self._running.pop(check.id, None))
         return check.id
-
-    def _line_of(self, principal: Principal, request: CheckRequest) -> str:
-        named = None
-        if request.number is not None:
-            try:
-                named = self._identity(request.number)
-            except InvalidInput as error:
-                raise InvalidInput(error.detail, pointer=request.pointer) from None
-        if principal.kind is PrincipalKind.DEVICE:
-            assert principal.subscriber_id is not None
-            wanted = named or request.subscriber_id or principal.subscriber_id
-            if wanted != principal.subscriber_id:
-                raise Forbidden("A device checks its own line; leave the number out.")
-            return principal.subscriber_id
-        if named is not None:
-            return named
-        if request.subscriber_id is None:
-            raise InvalidInput(
-                "Say whose line it is: `subscriber` (a number) in the snapshot, or `subscriber_id`.",
-                pointer=request.pointer,
-            )
-        if not SUBSCRIBER_ID_PATTERN.fullmatch(request.subscriber_id):
-            raise InvalidInput("This is no subscriber_id.", pointer="/subscriber_id")
-        return request.subscriber_id
 
     def _insert(self, values: Mapping[str, Any], principal: Principal) -> tuple[SelfCheck, bool]:
         if principal.kind is not PrincipalKind.DEVICE:
@@ -245,7 +217,7 @@ class SelfCheckService:
     async def _run(self, check: SelfCheck, principal: Principal, deadline: Deadline) -> None:
         started = perf_counter()
         keeping = asyncio.create_task(self._keep_snapshot(check, principal, deadline))
-        stages = _Stages(self, check.id)
+        stages = Stages(lambda events: self._write_stages(check.id, events))
         try:
             case = initial_case(check, self.settings)
             first = self._decide(replace(case, missing=self._pending()))
@@ -271,9 +243,7 @@ class SelfCheckService:
     def _decide(self, case: CaseFile) -> Verdict:
         return decide(case, self.rules, self.taxonomy, self.settings.decision)
 
-    async def _gather(
-        self, case: CaseFile, check: SelfCheck, deadline: Deadline, stages: _Stages
-    ) -> CaseFile:
+    async def _gather(self, case: CaseFile, check: SelfCheck, deadline: Deadline, stages: Stages) -> CaseFile:
         reserve_s = min(self.settings.reserve_s, deadline.remaining() / 2)
         question = Question(check.subscriber_id, check.dimensions, check.service, check.fault_at)
         evidence, peers = list(case.evidence), list(case.peers)
@@ -304,7 +274,7 @@ class SelfCheckService:
         )
 
     async def _conclude(
-        self, check: SelfCheck, case: CaseFile, verdict: Verdict, took_ms: int, stages: _Stages
+        self, check: SelfCheck, case: CaseFile, verdict: Verdict, took_ms: int, stages: Stages
     ) -> dict[str, Any]:
         now = self._clock.now()
         bundle = make_bundle(case, self.rules, self.taxonomy, self.settings.decision)
@@ -321,7 +291,7 @@ class SelfCheckService:
             check = repository.lock_check(session, check_id)
             return store_conclusion(session, check, conclusion, events, self._on_verdict)
 
-    def store_events(self, check_id: str, events: Sequence[StoredEvent]) -> None:
+    def _store_events(self, check_id: str, events: Sequence[StoredEvent]) -> None:
         """Write stages while a check runs. Blocking."""
         with self._database.write() as session:
             repository.insert_events(session, check_id, events)
@@ -439,66 +409,12 @@ class SelfCheckService:
         self._writes.close()
         self._reads.close()
 
-    async def write_stages(self, check_id: str, events: Sequence[StoredEvent]) -> None:
+    async def _write_stages(self, check_id: str, events: Sequence[StoredEvent]) -> None:
         """Write stages while a check runs; a failure is left to the final write."""
         try:
-            await self._write(self.store_events, check_id, events)
+            await self._write(self._store_events, check_id, events)
         except Exception as error:  # stages are for watching; the verdict's transaction writes them again
             _log.warning("stages not written yet", self_check=check_id, error=type(error).__name__)
-
-
-class _Stages:
-    """Stages of one running check: written as they come, at most every `FLUSH_S`, and all again with the verdict."""
-
-    def __init__(self, service: SelfCheckService, check_id: str) -> None:
-        self._service = service
-        self._check_id = check_id
-        self._events: list[StoredEvent] = []
-        self._written = 0
-        self._flush: asyncio.Task[None] | None = None
-
-    def add(self, kind: str, at: datetime, body: Mapping[str, Any]) -> None:
-        """One more stage."""
-        self._events.append(StoredEvent(len(self._events) + 1, kind, at, body))
-        if self._flush is None:
-            self._flush = asyncio.create_task(self._later())
-
-    async def _later(self) -> None:
-        while self._written < len(self._events):
-            await asyncio.sleep(FLUSH_S)
-            fresh = self._events[self._written :]
-            await self._service.write_stages(self._check_id, fresh)
-            self._written += len(fresh)
-        self._flush = None
-
-    async def finish(self, at: datetime) -> list[StoredEvent]:
-        """Every stage, the verdict's last (its body is filled when it is stored)."""
-        if self._flush is not None:
-            self._flush.cancel()
-        return [*self._events, StoredEvent(len(self._events) + 1, "verdict", at, {})]
-
-
-def initial_case(check: SelfCheck, settings: SelfCheckSettings) -> CaseFile:
-    """The case file that the snapshot alone gives."""
-    at = check.fault_at
-    evidence = evidence_from_snapshot(
-        check.snapshot,
-        at=at,
-        received_at=check.accepted_at,
-        lowest_app_versions=settings.lowest_app_versions or None,
-    )
-    return CaseFile(
-        at=at,
-        service=check.service,
-        stated=check.stated,
-        dimensions=dict(check.dimensions),
-        evidence=(*evidence, *evidence_from_settings(settings.provisioned_apns, at)),
-    )
-
-
-def _caller(principal: Principal) -> str:
-    """Whose idempotency keys these are: a line's for a device (its token changes), else the caller's."""
-    return f"{principal.kind.value}:{principal.subscriber_id or principal.id}"
 
 
 def _brief(verdict: Verdict) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from cem.platform.clock import Clock
 from cem.platform.db import Database
 from cem.platform.observe import get_logger
 from demarcation import repository
+from demarcation.acceptance import initial_case
 from demarcation.decide import decide
 from demarcation.models import SelfCheck
 from demarcation.ports import VerdictHook
 from demarcation.replay import make_bundle
 from demarcation.repository import StoredEvent
 from demarcation.rules import RuleSet
-from demarcation.service import initial_case
 from demarcation.settings import SelfCheckSettings
 from demarcation.taxonomy import Taxonomy
 from demarcation.verdict import MissingSource

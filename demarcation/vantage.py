@@ -27,7 +27,9 @@ _CLOUD_ALIASES: Mapping[str, tuple[str, ...]] = {
     "line.cloud_cache_hit_ratio": ("cache_hit_ratio", "cache_hit"),
     "line.cloud_error_ratio": ("http_5xx_ratio", "error_ratio"),
 }
-_MEAN_OF = frozenset({"line.cloud_cache_hit_ratio", "line.cloud_error_ratio", "line.retransmission_ratio", "line.loss_ratio"})
+_MEAN_OF = frozenset(
+    {"line.cloud_cache_hit_ratio", "line.cloud_error_ratio", "line.retransmission_ratio", "line.loss_ratio"}
+)
 _LARGEST = 200
 
 

@@ -147,7 +147,11 @@ def test_an_id_is_never_used_twice() -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("version = 1 2", "line 1"), ('version = "1"\n', r"no \[\[rule"), ("[groups]\n", "`version` is missing")],
+    [
+        ("version = 1 2", "line 1"),
+        ('version = "1"\n', r"no \[\[rule"),
+        ("[groups]\n", "`version` is missing"),
+    ],
 )
 def test_a_broken_file_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
