@@ -15,9 +15,9 @@ CHUNK_MS = 3000.0
 START_CHUNKS = 1
 FULL_BUFFER_MS = 24_000.0
 HICCUP_SHARE = 0.002
-"""Share of chunks that crawl without any fault about: a passing lorry, a lift; chosen here. [1]"""
-HICCUP_RATE = 0.07
-"""What such a chunk gets of the usual rate; chosen here. [1]"""
+"""Share of chunks that are held up without any fault about: a passing lorry, a lift; chosen here. [1]"""
+HICCUP_MS = (1000.0, 7000.0)
+"""For how long; chosen here: most of it disappears in a full buffer. [ms]"""
 PATIENCE_MS = 20_000.0
 """How long a viewer waits for a first picture, or through one stall, before giving up; chosen here. [ms]"""
 
@@ -116,10 +116,10 @@ class _Player:
         """Fetch one chunk; play meanwhile. False where the viewer gave up in a stall."""
         connection = self._connection
         rate = connection.rate_kbps * math.exp(self._rng.gauss(0.0, 0.28))
-        if self._rng.random() < HICCUP_SHARE:
-            rate *= HICCUP_RATE
         size_kbit = self._bitrate * CHUNK_MS / 1000
         elapsed = size_kbit / max(rate, 20.0) * 1000 + (0.0 if first else connection.chunk_wait_ms)
+        if self._rng.random() < HICCUP_SHARE:
+            elapsed += self._rng.uniform(*HICCUP_MS)
         if connection.hold_up_share and self._rng.random() < connection.hold_up_share:
             self._hold_up(connection.hold_up_ms * self._rng.uniform(0.6, 1.4))
         kept = self._pass(elapsed)

@@ -37,6 +37,7 @@ class Path:
     first_byte_ms: float | None
     http_status: int
     rate_kbps: float
+    access_kbps: float  # what the way to anywhere carries, the node left out
     cache_hit: bool
     origin_ms: float
     node_load: float
@@ -163,23 +164,39 @@ def _path(
     loss = min(0.5, link.loss + effects.gateway_loss)
     server_rtt = rng.uniform(4.0, 14.0) + effects.gateway_delay_ms * rng.uniform(0.6, 1.4)
     server_rtt += queue_delay_ms(0.4, load, 120.0)
-    rate = min(link.rate_kbps, 60_000.0 * (1.0 - load) / rng.uniform(1.0, 2.2))
+    access = link.rate_kbps
     if mistake is Mistake.VPN:
         server_rtt += rng.uniform(140.0, 320.0)
-        rate = min(rate, rng.uniform(350.0, 1100.0))
+        access = min(access, rng.uniform(350.0, 1100.0))
     if mistake is Mistake.WEAK_WIFI:
         user_rtt = rng.uniform(60.0, 400.0)
         loss = rng.uniform(0.03, 0.12)
-        rate = rng.uniform(250.0, 1200.0)
-    rate = min(rate, tcp_rate_kbps(user_rtt + server_rtt, loss * rng.uniform(0.5, 1.2)))
+        access = rng.uniform(250.0, 1200.0)
+    access = min(access, tcp_rate_kbps(user_rtt + server_rtt, loss * rng.uniform(0.5, 1.2)))
+    rate = min(access, 60_000.0 * (1.0 - load) / rng.uniform(1.0, 2.2))
     if dns_error:
         return Path(
-            dns_ms, dns_error, user_rtt, server_rtt, loss, None, "", None, 0, rate, cache_hit, 0.0, load
+            dns_ms,
+            dns_error,
+            user_rtt,
+            server_rtt,
+            loss,
+            None,
+            "",
+            None,
+            0,
+            rate,
+            access,
+            cache_hit,
+            0.0,
+            load,
         )
     round_trip = (user_rtt + server_rtt) * (1.0 + 4.0 * loss)
     if mistake is Mistake.CLOCK_WRONG:
         error = "certificate_not_yet_valid"
-        return Path(dns_ms, "", user_rtt, server_rtt, loss, None, error, None, 0, rate, cache_hit, 0.0, load)
+        return Path(
+            dns_ms, "", user_rtt, server_rtt, loss, None, error, None, 0, rate, access, cache_hit, 0.0, load
+        )
     origin_ms = (
         0.0 if cache_hit else rng.uniform(60.0, 180.0) + effects.origin_delay_ms * rng.uniform(0.7, 1.3)
     )
@@ -195,6 +212,7 @@ def _path(
         first_byte_ms=first_byte,
         http_status=_status(rng, effects, cache_hit),
         rate_kbps=rate,
+        access_kbps=access,
         cache_hit=cache_hit,
         origin_ms=origin_ms,
         node_load=load,
@@ -202,7 +220,7 @@ def _path(
 
 
 def _unreached(dns_error: str, cache_hit: bool, load: float) -> Path:
-    return Path(None, dns_error, 0.0, 0.0, 0.0, None, "", None, 0, 0.0, cache_hit, 0.0, load)
+    return Path(None, dns_error, 0.0, 0.0, 0.0, None, "", None, 0, 0.0, 0.0, cache_hit, 0.0, load)
 
 
 def _look_up(rng: Random, effects: Effects, link: RadioLink, mistake: Mistake | None) -> tuple[float, str]:

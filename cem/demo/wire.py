@@ -18,6 +18,9 @@ Document = dict[str, Any]
 
 RESOLVER = "dns.yunze.example"
 PRIVATE_RESOLVER = "family-filter.example"
+REFERENCE = "reference.yunze.example"
+REFERENCE_MS = 5.0  # what the reference host takes to answer
+FASTEST_KBPS = 150_000.0  # the province's fastest plan
 WRONG_APN = "cmwap"
 
 
@@ -160,7 +163,10 @@ def _radio(session: Session) -> Document:
 
 
 def probes(session: Session) -> list[Document]:
-    """Write what the SDK's own probes measured towards resolver and node."""
+    """Write what the SDK's own probes measured towards resolver, reference host and node.
+
+    The reference host lies in the operator's own network and is asked by its address.
+    """
     if session.mistake in OFFLINE:
         return []
     path = session.path
@@ -172,24 +178,36 @@ def probes(session: Session) -> list[Document]:
         "dns_ms": round(path.dns_ms if path.dns_ms is not None else DNS_TIMEOUT_MS, 1),
     }
     if path.dns_error:
-        return [resolver | {"dns_error": path.dns_error}]
+        resolver["dns_error"] = path.dns_error
+    round_trip_ms = path.user_rtt_ms + path.server_rtt_ms
+    reference: Document = {
+        "host": REFERENCE,
+        "role": "reference",
+        "tcp_ms": round(round_trip_ms, 1),
+        "first_byte_ms": round(round_trip_ms * (1 + 4 * path.loss) + REFERENCE_MS, 1),
+        "http_status": 200,
+        "throughput_kbps": round(min(path.access_kbps, FASTEST_KBPS)),
+        "loss_ratio": round(path.loss, 4),
+    }
+    if path.dns_error:
+        return [resolver, reference]
     node: Document = {
         "host": f"{session.node.id}.cdn.example",
         "role": "node",
         "dns_ms": resolver["dns_ms"],
         "resolver": "operator",
-        "tcp_ms": round(path.user_rtt_ms + path.server_rtt_ms, 1),
+        "tcp_ms": round(round_trip_ms, 1),
         "loss_ratio": round(path.loss, 4),
     }
     if path.tls_error:
-        return [resolver, node | {"tls_error": path.tls_error}]
+        return [resolver, reference, node | {"tls_error": path.tls_error}]
     node |= {
         "tls_ms": round(path.tls_ms or 0.0, 1),
         "first_byte_ms": round(path.first_byte_ms or 0.0, 1),
         "http_status": path.http_status,
         "throughput_kbps": round(path.rate_kbps),
     }
-    return [resolver, node]
+    return [resolver, reference, node]
 
 
 def player(session: Session, *, events: bool) -> Document:
