@@ -6,7 +6,7 @@ are always kept. The same expressions build a cube and answer from facts, so tha
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kqi.catalogue import BAD, BAD_IF, CATALOGUE, Direction, Indicator
@@ -68,40 +68,40 @@ def cut_for(dimensions: Collection[str]) -> Cut | None:
 
 
 def bad_sql() -> str:
-    """SQL: 1.0 or 0.0 for a sample, NULL where its values do not tell; what `kqi.catalogue.is_bad` says."""
+    """SQL: 1.0 or 0.0 for a sample, NULL where its values do not tell; what `kqi.catalogue.is_bad` says.
+
+    Short on purpose: an expression that names each indicator by itself takes longer to read than to run.
+    """
     arms = []
     for rule in BAD_IF:
-        indicators = [CATALOGUE[name] for name in rule.indicators]
-        known = " OR ".join(f"mapContains(values, '{i.id}')" for i in indicators)
-        beyond = " OR ".join(f"(mapContains(values, '{i.id}') AND {_beyond(i)})" for i in indicators)
         when = f"vantage = '{rule.vantage}'"
         if rule.service is not None:
             when += f" AND service = '{rule.service}'"
-        arms.append(f"{when}, if({known}, toFloat64({beyond}), NULL)")
-    return f"multiIf({', '.join(arms)}, NULL)"
+        arms.append(f"{when}, {_names([CATALOGUE[name] for name in rule.indicators])}")
+    decide = f"multiIf({', '.join(arms)}, [])"
+    deciding = {name for rule in BAD_IF for name in rule.indicators}
+    poor = poor_sql("name", "values[name]", [CATALOGUE[name] for name in sorted(deciding)])
+    return (
+        f"arrayReduce('maxOrNull', arrayMap(name -> toFloat64({poor}),"
+        f" arrayFilter(name -> has({decide}, name), mapKeys(values))))"
+    )
 
 
-def _beyond(indicator: Indicator) -> str:
-    assert indicator.poor is not None, indicator.id
-    sign = "<" if indicator.direction is Direction.HIGHER else ">"
-    return f"values['{indicator.id}'] {sign} {indicator.poor}"
-
-
-def poor_sql(name: str = "indicator", value: str = "value") -> str:
-    """SQL: whether `value` is beyond the poor end of the indicator `name`."""
-    lower = [i for i in CATALOGUE.values() if i.poor is not None and i.direction is Direction.LOWER]
-    higher = [i for i in CATALOGUE.values() if i.poor is not None and i.direction is Direction.HIGHER]
+def poor_sql(name: str, value: str, among: Sequence[Indicator] = tuple(CATALOGUE.values())) -> str:
+    """SQL: whether `value` is beyond the poor end of the indicator `name`; no other than `among` has one."""
+    lower = [i for i in among if i.poor is not None and i.direction is Direction.LOWER]
+    higher = [i for i in among if i.poor is not None and i.direction is Direction.HIGHER]
     return (
         f"({value} > transform({name}, {_names(lower)}, {_bounds(lower)}, inf)"
         f" OR {value} < transform({name}, {_names(higher)}, {_bounds(higher)}, -inf))"
     )
 
 
-def _names(indicators: list[Indicator]) -> str:
+def _names(indicators: Sequence[Indicator]) -> str:
     return "[" + ", ".join(f"'{i.id}'" for i in indicators) + "]"
 
 
-def _bounds(indicators: list[Indicator]) -> str:
+def _bounds(indicators: Sequence[Indicator]) -> str:
     return "[" + ", ".join(f"toFloat64({i.poor})" for i in indicators) + "]"
 
 
@@ -114,9 +114,9 @@ def observations_sql(where: str) -> str:
     return (
         f"SELECT window, subscriber_id, {dimensions}, pair.1 AS indicator, pair.2 AS value,"  # noqa: S608 - ours
         f" {poor_sql('pair.1', 'pair.2')} AS poor"
-        f" FROM (SELECT window, subscriber_id, {dimensions},"
-        f" arrayConcat(CAST(values, 'Array(Tuple(String, Float64))'),"
-        f" if(isNull({bad_sql()}), [], [('{BAD}', assumeNotNull({bad_sql()}))])) AS pairs"
+        f" FROM (SELECT window, subscriber_id, {dimensions}, {bad_sql()} AS bad_or_not,"
+        " arrayConcat(CAST(values, 'Array(Tuple(String, Float64))'),"
+        f" if(isNull(bad_or_not), [], [('{BAD}', assumeNotNull(bad_or_not))])) AS pairs"
         f" FROM samples FINAL WHERE {where} AND notEmpty(values)) ARRAY JOIN pairs AS pair"
     )
 

@@ -117,7 +117,7 @@ class KqiService:
         self._hash_number = hash_number
         self._repository = FactsRepository(store)
         self._cubes = CubeReader(store)
-        self._peers = PeerReader(store)
+        self._peers = PeerReader(store, clock)
         self._sessions = SessionJob(store, clock)
         self._bulkhead = Bulkhead("kqi-read", read_threads)
 

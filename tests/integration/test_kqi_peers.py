@@ -32,7 +32,7 @@ def clock() -> FakeClock:
 def counts(
     facts: Facts, service: str = "video", line: str = "me", **dims: str
 ) -> dict[str, tuple[int, int, int, int]]:
-    found = PeerReader(facts.store).peers(dims, service, AT, line)
+    found = PeerReader(facts.store, standing_clock()).peers(dims, service, AT, line)
     return {
         one.dimension: (one.users, one.bad_users, one.baseline_users, one.baseline_bad_users) for one in found
     }
@@ -96,11 +96,30 @@ def test_any_service_counts_where_none_is_named(facts: Facts) -> None:
 
 
 def test_nothing_is_asked_where_no_segment_is_known(facts: Facts) -> None:
-    assert PeerReader(facts.store).peers({"cell": "", "rat": "NR"}, "video", AT, "me") == []
+    assert PeerReader(facts.store, standing_clock()).peers({"cell": "", "rat": "NR"}, "video", AT, "me") == []
 
 
 def test_values_are_bound_not_pasted(facts: Facts) -> None:
     facts.sample("a", 11, BAD, cell="c' OR 1=1 --")
-    assert PeerReader(facts.store).peers({"cell": "c' OR 1=1 --"}, "video", AT, "me") == [
+    assert PeerReader(facts.store, standing_clock()).peers({"cell": "c' OR 1=1 --"}, "video", AT, "me") == [
         PeerCounts("cell", "c' OR 1=1 --", 1, 1, 0, 0)
     ]
+
+
+def test_a_baseline_is_kept_for_a_minute(facts: Facts, clock: FakeClock) -> None:
+    reader = PeerReader(facts.store, clock)
+    job = CubeJob(facts.store, clock, busy_share=1, least_rest_s=0)
+
+    def baseline() -> int:
+        (found,) = reader.peers({"cell": "c1"}, "video", AT, "me")
+        return found.baseline_users
+
+    facts.sample("a", -3_600, GOOD, cell="c1")
+    job.tick()
+    assert baseline() == 1
+    facts.sample("b", -3_600, GOOD, cell="c1")
+    job.tick()
+    clock.advance(timedelta(seconds=59))
+    assert baseline() == 1
+    clock.advance(timedelta(seconds=2))
+    assert baseline() == 2

@@ -1,0 +1,1 @@
+"""Numbered SQL of the KQI store; `cem.platform.facts_migrate` applies it."""
