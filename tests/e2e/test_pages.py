@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, npm: Path) -> Iterator[Site]:
                 )
         for number, city in enumerate(CITIES):
             fault_of(ready, f"+861390000000{number}", city, now - timedelta(minutes=20))
-        service.wait_for_rounds("window-closing", 2, key=key)
+        deadline = time.monotonic() + 30
+        while not service.get("/v1/orders", key=key)["items"]:
+            assert time.monotonic() < deadline, f"no order: {service.tail()}"
+            time.sleep(0.2)
         yield ready
     finally:
         service.stop()
