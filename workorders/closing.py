@@ -49,7 +49,7 @@ from workorders.policy import (
     decide,
 )
 from workorders.schedule import Plan, Work, next_work
-from workorders.scope import Owner, Scope, Segment
+from workorders.scope import Owner, Scope, Segment, possible_scopes
 
 BATCH_CASES = 300
 """Cases decided on in one transaction. Chosen here: cases that join an order cost about 0.3 ms each, opening one
@@ -198,10 +198,13 @@ class WindowCloser:
         orphans = [case for case in cases if case.group_key not in active]
         orphan_keys = {case.group_key for case in orphans}
         wider_keys = {
-            scope_key(parent)
+            scope_key(scope)
             for case in orphans
             if not case.individual
-            for parent in Scope.of(case.scope).parents()
+            for scope in (
+                *Scope.of(case.scope).parents(),
+                *possible_scopes(case.dimensions, service=case.service),
+            )
         }
         return _Batch(
             at=now,
@@ -219,7 +222,7 @@ class WindowCloser:
         """Decide on the cases of one key and window, and do it."""
         first = cases[0]
         grouping = _grouping(first)
-        parent = _parent(grouping, batch) if first.group_key not in batch.active else None
+        parent = _parent(grouping, cases, batch) if first.group_key not in batch.active else None
         destined: dict[str, list[tuple[Case, Reason]]] = {}
         for case in cases:
             order = batch.active.get(case.group_key)
@@ -346,9 +349,10 @@ def _grouping(of: Case | WorkOrder) -> Grouping:
     return Grouping(of.cause, Segment(of.segment), Scope.of(of.scope), Owner(of.owner), of.individual)
 
 
-def _parent(child: Grouping, batch: _Batch) -> str | None:
-    """The open order that explains the child; of several the nearest, then the oldest."""
-    found = [order for order in (*batch.wider, *batch.opened) if swallows(_grouping(order), child)]
+def _parent(child: Grouping, cases: Sequence[Case], batch: _Batch) -> str | None:
+    """The open order that explains the child's cases; of several the nearest, then the oldest."""
+    faults = [{**case.dimensions, "service": case.service} for case in cases]
+    found = [order for order in (*batch.wider, *batch.opened) if swallows(_grouping(order), child, faults)]
     return min(found, key=lambda order: (-len(order.scope), order.id)).id if found else None
 
 

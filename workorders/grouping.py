@@ -6,13 +6,13 @@ so that it has one length whatever a scope holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import quote
 
 from workorders.scope import RULES, Owner, Scope, Segment, scope_of
-from workorders.segments import segment_of
+from workorders.segments import family_of, segment_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Grouping:
     individual: bool
 
     def text(self) -> str:
-        """The key as a person can read it: `cause|owner|dimension=value&…`."""
-        return f"{quote(self.cause, safe='.')}|{self.owner}|{self.scope.canonical()}"
+        """The key as a person can read it: `cause or family|owner|dimension=value&…`."""
+        return f"{quote(family_of(self.cause), safe='.')}|{self.owner}|{self.scope.canonical()}"
 
     def key(self) -> str:
         """The key as it is stored: SHA-256 of `text()`, 64 hexadecimal digits."""
@@ -67,12 +67,28 @@ def group_of(
     return Grouping(cause, segment, scope, rule.owner, rule.individual)
 
 
-def swallows(parent: Grouping, child: Grouping) -> bool:
-    """Whether an order on `parent` explains a case of `child`, so that the case needs no order of its own.
+def swallows(parent: Grouping, child: Grouping, faults: Sequence[Mapping[str, str]] = ()) -> bool:
+    """Whether an order on `parent` explains the cases of `child`, so that they need no order of their own.
 
-    The parent's scope must hold the child's, and it must be the same cause or one in a segment that the
-    child's rule names as its parent. An individual fault is neither.
+    It must be the same cause (or its family), or one in a segment that the child's rule names as its parent. And
+    the parent's scope must hold the child's, or hold every one of the faults: a broken source explains a node's
+    fault where all of its cases are of that source. A fallback scope (city and service) never does the latter: it
+    says only that nothing nearer was known. An individual fault neither explains nor is explained.
+
+    Parameters
+    ----------
+    faults
+        Dimension values of each case of the child.
     """
-    if parent.individual or child.individual or not parent.scope.contains(child.scope):
+    if parent.individual or child.individual or parent.key() == child.key():
         return False
-    return parent.cause == child.cause or parent.segment in RULES[child.segment].parents
+    if family_of(parent.cause) != family_of(child.cause):
+        if parent.segment not in RULES[child.segment].parents:
+            return False
+        if parent.scope == child.scope:
+            return True
+    if parent.scope.contains(child.scope):
+        return True
+    told = tuple(sorted(name for name, _ in parent.scope.pairs))
+    own = {tuple(sorted(reading)) for reading in RULES[parent.segment].readings}
+    return bool(faults) and told in own and all(parent.scope.covers(fault) for fault in faults)

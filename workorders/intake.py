@@ -13,6 +13,7 @@ from typing import Any
 
 from demarcation.verdict import VerdictFact
 from workorders.grouping import Grouping, group_of
+from workorders.scope import width_of
 
 OPERATOR_DOMAINS = frozenset({"network", "platform"})
 """Domains whose faults the operator mends unasked."""
@@ -97,7 +98,7 @@ def verdict_values(fact: VerdictFact) -> dict[str, Any]:
         "city": dimensions.get("city", ""),
         "dimensions": dict(dimensions),
         "scope": grouping.scope.as_dict(),
-        "scope_width": len(grouping.scope.pairs),
+        "scope_width": width_of(grouping.segment, grouping.scope),
         "group_key": grouping.key(),
         "confidence": fact.confidence,
         "fault_at": fact.fault_at,

@@ -2,7 +2,7 @@
 
 Decides, from the segment a cause lies in and the dimensions of one fault, which of these dimensions name
 the broken thing. A radio fault is named by its cell, whatever the phone was watching; a node fault by
-source and node, whatever cell the phone was in. Leaves out which cases share a cause (`grouping`) and what
+its node, whatever cell the phone was in. Leaves out which cases share a cause (`grouping`) and what
 is done about them (`policy`).
 """
 
@@ -88,7 +88,10 @@ RULES: Mapping[Segment, ScopeRule] = MappingProxyType(
         # A resolver serves a gateway's lines; reports carry no name of the resolver itself.
         Segment.RESOLVER: ScopeRule(Owner.CORE, (("gateway",), ("area",))),
         Segment.CDN_NODE: ScopeRule(
-            Owner.CDN, (("node", "source"), ("source",)), frozenset({Segment.ORIGIN})
+            # A node that fails fails for every source it carries: the node is the thing to mend.
+            Owner.CDN,
+            (("node",), ("source",)),
+            frozenset({Segment.ORIGIN}),
         ),
         Segment.ORIGIN: ScopeRule(Owner.PLATFORM, (("source",),)),
         Segment.APP_SERVER: ScopeRule(Owner.APP, (("source",),)),
@@ -160,6 +163,13 @@ def scope_of(segment: Segment, dimensions: Mapping[str, str], *, service: str, s
         if all(known.get(name) for name in reading):
             return Scope.of({name: known[name] for name in reading})
     return Scope.of({"service": UNKNOWN})
+
+
+def width_of(segment: Segment, scope: Scope) -> int:
+    """How narrow a scope is, to decide on wide ones first: its dimensions, and one more where its segment lies
+    under another one. [1]
+    """
+    return len(scope.pairs) + (1 if RULES[segment].parents else 0)
 
 
 def possible_scopes(dimensions: Mapping[str, str], *, service: str) -> tuple[Scope, ...]:

@@ -43,3 +43,20 @@ def segment_of(cause: str, domain: str) -> Segment:
     if domain not in DOMAIN_SEGMENTS:
         return Segment.NONE
     return CAUSE_SEGMENTS.get(cause, DOMAIN_SEGMENTS[domain])
+
+
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "origin_slow": "origin",
+        "origin_errors": "origin",
+        "cdn_node_fault": "cdn_node",
+        "cdn_overload": "cdn_node",
+    }
+)
+"""Causes that are two faces of one fault: a server that fails is slow to some and answers 5xx to others. They
+share an order. Chosen here, from what one broken origin or node does to different customers."""
+
+
+def family_of(cause: str) -> str:
+    """What a cause is grouped as: its family, else itself."""
+    return FAMILIES.get(cause, cause)

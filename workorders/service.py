@@ -160,11 +160,11 @@ class CaseService:
     def _revise(self, session: Session, case: Case, fact: VerdictFact) -> None:
         """A later version of the case's verdict."""
         values = verdict_values(fact)
-        moved = values["group_key"] != case.group_key
+        revised = values["group_key"] != case.group_key or fact.cause != case.cause
         if case.state == CaseState.WAITING:
             if not case.handed_over and not leaves_fault_with_operator(fact):
                 repository.close_case(session, case.id, CloseReason.VERDICT_REVISED, self._clock.now())
-                moved = False
+                revised = False
             else:
                 for name, value in values.items():
                     setattr(case, name, value)
@@ -172,7 +172,7 @@ class CaseService:
                 case.window_start = counted_window(case.fault_at, self._clock.now(), self._settings.amend_for)
         case.verdict_id = fact.verdict_id
         case.verdict_version = fact.version
-        if moved and case.state == CaseState.ATTACHED:
+        if revised and case.state == CaseState.ATTACHED:
             self._note(session, case, EventKind.CASE_REVISED, {"domain": fact.domain, "cause": fact.cause})
         session.flush()
 

@@ -121,12 +121,15 @@ class Database:
         if self.dialect == "sqlite":
             Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
             self.engine = create_engine(
-                self.url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
+                self.url,
+                hide_parameters=True,  # a bound value may be a number or a secret's hash: never in an error's text
+                connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
             )
             _prepare_sqlite(self.engine)
         else:
             self.engine = create_engine(
                 self.url,
+                hide_parameters=True,
                 pool_size=pool_size,
                 max_overflow=pool_size,
                 pool_pre_ping=True,

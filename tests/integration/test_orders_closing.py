@@ -206,14 +206,14 @@ def test_catching_up_after_days_closes_every_window_once_and_in_order(room: Room
     for day in range(3):
         for n in range(2):
             room.clock.at = T + timedelta(days=day, hours=2)
-            room.verdict(fact(n, fault_at=room.clock.at, cause="origin_errors" if day else "origin_slow"))
+            room.verdict(fact(n, fault_at=room.clock.at, cause="domain_nxdomain" if day else "origin_slow"))
     steps = room.close(CLOSING + timedelta(days=5))
     starts = [window.window_start for window in room.windows()]
     assert starts == [T + n * WINDOW for n in range(5 * 96 + 1)]
     assert steps <= 7  # three windows with cases, the empty stretches between them at once
     assert [(order.cause, order.case_count, order.affected) for order in room.orders()] == [
         ("origin_slow", 2, 2),
-        ("origin_errors", 4, 2),
+        ("domain_nxdomain", 4, 2),
     ]
 
 
@@ -233,7 +233,7 @@ def test_the_index_refuses_a_second_open_order(room: Room) -> None:
 
 def test_the_index_refuses_a_case_in_two_orders(room: Room) -> None:
     case = room.verdict(fact(1, handed_over=True))
-    room.verdict(fact(2, cause="origin_slow", handed_over=True))
+    room.verdict(fact(2, cause="domain_nxdomain", handed_over=True))
     room.close(CLOSING)
     [other] = [order for order in room.orders() if order.id != room.order_of(case)]
     with pytest.raises(IntegrityError), room.database.write() as session:

@@ -44,7 +44,7 @@ def group(cause: str, domain: str, dimensions: dict[str, str], subscriber: str =
         ("core_failure", "network", {"gateway": "gw-2"}, Owner.CORE),
         ("transport_fault", "network", {"gateway": "gw-2"}, Owner.TRANSPORT),
         ("operator_dns_failure", "network", {"gateway": "gw-2"}, Owner.CORE),
-        ("cdn_node_fault", "platform", {"source": "pear-tv", "node": "nj-1"}, Owner.CDN),
+        ("cdn_node_fault", "platform", {"node": "nj-1"}, Owner.CDN),
         ("origin_errors", "platform", {"source": "pear-tv"}, Owner.PLATFORM),
         ("app_server_errors", "platform", {"source": "pear-tv"}, Owner.APP),
         ("app_release_fault", "platform", {"app_version": "9.1", "service": "video"}, Owner.APP),
@@ -140,26 +140,46 @@ def test_values_cannot_be_confused_with_the_text_of_the_key() -> None:
 def test_an_order_on_the_source_swallows_a_case_on_one_of_its_nodes() -> None:
     origin = group("origin_errors", "platform", FULL)
     node = group("cdn_node_fault", "platform", FULL)
-    assert swallows(origin, node)
-    assert not swallows(node, origin)
-    assert not swallows(origin, origin)
-    assert not swallows(origin, group("cdn_node_fault", "platform", {**FULL, "source": "other"}))
+    assert swallows(origin, node, [FULL, FULL])
+    assert not swallows(origin, node, [FULL, {**FULL, "source": "other"}]), "the node fails for others too"
+    assert not swallows(origin, node), "nothing is known of its cases"
+    assert not swallows(node, origin, [FULL])
+    assert not swallows(origin, origin, [FULL])
+
+
+def test_a_node_without_a_name_lies_under_its_source() -> None:
+    origin = group("origin_errors", "platform", FULL)
+    assert swallows(origin, group("cdn_node_fault", "platform", {"source": "pear-tv"}))
+
+
+def test_one_broken_origin_is_slow_to_some_and_fails_for_others() -> None:
+    slow, errors = group("origin_slow", "platform", FULL), group("origin_errors", "platform", FULL)
+    assert slow.key() == errors.key()
+    assert group("cdn_overload", "platform", FULL).key() == group("cdn_node_fault", "platform", FULL).key()
+    assert group("weak_coverage", "network", FULL).key() != group("cell_fault", "network", FULL).key()
+
+
+def test_a_node_that_fails_for_several_sources_is_one_cause() -> None:
+    other = {**FULL, "source": "fig-tv"}
+    one, two = group("cdn_node_fault", "platform", FULL), group("cdn_node_fault", "platform", other)
+    assert one.key() == two.key()
+    assert one.scope.as_dict() == {"node": FULL["node"]}
 
 
 def test_another_cause_in_a_wider_scope_swallows_nothing() -> None:
     app = group("app_server_errors", "platform", FULL)
-    assert app.scope.contains(group("cdn_node_fault", "platform", FULL).scope)
-    assert not swallows(app, group("cdn_node_fault", "platform", FULL))
+    assert app.scope.covers(FULL)
+    assert not swallows(app, group("cdn_node_fault", "platform", FULL), [FULL])
 
 
 def test_the_same_cause_on_the_whole_source_swallows_its_nodes() -> None:
     source = group("cdn_node_fault", "platform", {"source": "pear-tv"})
-    assert swallows(source, group("cdn_node_fault", "platform", FULL))
+    assert swallows(source, group("cdn_node_fault", "platform", FULL), [FULL])
 
 
 def test_a_city_wide_fallback_does_not_hide_a_cell() -> None:
     city = group("weak_coverage", "network", {"city": "nanjing"})
-    assert not swallows(city, group("weak_coverage", "network", FULL))
+    assert not swallows(city, group("weak_coverage", "network", FULL), [{**FULL, "city": "nanjing"}])
 
 
 def test_individual_faults_of_two_lines_never_share_a_key() -> None:
