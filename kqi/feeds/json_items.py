@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from kqi.feeds.errors import UnreadableFeed
 from kqi.feeds.items import FeedLimits, Read, Refused, WireItem, content_id
-from kqi.feeds.lwm2m_json import flat_resources
+from kqi.feeds.lwm2m_json import flat_resources, told
 from kqi.feeds.streams import PIECE_BYTES, lines
 from kqi.feeds.table_mapping import feed_of
 from kqi.samples import Feed
@@ -59,10 +59,12 @@ def wire_item(raw: bytes, feed: Feed | None, place: str) -> WireItem | Refused:
         return Refused(place, "not_an_object", "A sample is a JSON object.")
     changed = False
     resources = sample.get("lwm2m")
-    if isinstance(resources, (dict, list)) and (flat := flat_resources(resources)) is not resources:
+    if isinstance(resources, (dict, list)):
+        flat = flat_resources(resources)
         if flat is None:
             return Refused(place, "bad_lwm2m", "Neither resources by path, nor objects, nor SenML.", "/lwm2m")
-        sample["lwm2m"], changed = flat, True
+        changed = _tell(sample, flat) or flat is not resources
+        sample["lwm2m"] = flat
     lane = feed or feed_of(sample)
     if lane is None:
         return Refused(place, "unknown_feed", "Name the feed, or the item's vantage.", "/vantage")
@@ -73,6 +75,18 @@ def wire_item(raw: bytes, feed: Feed | None, place: str) -> WireItem | Refused:
     return WireItem(place, lane, msgspec.json.encode(sample) if changed else raw)
 
 
+def _tell(sample: dict[str, Any], resources: Mapping[str, Any]) -> bool:
+    """Add what resources tell beside indicators where the sample does not say it itself; whether anything was."""
+    more = told(resources)
+    changed = False
+    for member, found in (("values", more.values), ("dimensions", more.dimensions), ("labels", more.labels)):
+        own = sample.get(member)
+        if found and (own is None or isinstance(own, dict)):
+            sample[member] = {**found, **(own or {})}
+            changed = True
+    return changed
+
+
 def json_elements(stream: io.BufferedReader, max_bytes: int) -> Iterator[bytes]:
     """Raw text of each element of a top-level array, or of the one object there is. Elements are not checked.
 
@@ -81,7 +95,9 @@ def json_elements(stream: io.BufferedReader, max_bytes: int) -> Iterator[bytes]:
     UnreadableFeed
         As `json_items`.
     """
-    piece = stream.read(PIECE_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    piece = stream.read(PIECE_BYTES).removeprefix(b"\xef\xbb\xbf")
+    while piece and not (piece := piece.lstrip(b" \t\r\n")):
+        piece = stream.read(PIECE_BYTES)
     single = piece.startswith(b"{")
     if not single:
         if not piece.startswith(b"["):
@@ -133,7 +149,7 @@ class _Cutter:
                     self._keep(piece[begin:at])
                     yield from self._element()
                     self.done, begin = True, at
-            elif not self._depth and (mark == b"," or mark == b"]") and not self._single:
+            elif not self._depth and mark in {b",", b"]"} and not self._single:
                 self._keep(piece[begin : at - 1])
                 yield from self._element(last=mark == b"]")
                 self.done, begin = mark == b"]", at

@@ -12,10 +12,13 @@ Connectivity). Which of them are indicators says `kqi.lwm2m`; what object 10 tel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-MAX_RESOURCES = 512
-"""Resources of one item. [1] Chosen here: the five objects have some 60."""
+from kqi.liveness import NEVER, timers_of_lwm2m
+
+MAX_RESOURCES = 128
+"""Resources of one item, as a sample takes them (`kqi.samples.MAX_VALUES`). [1] The five objects have some 60."""
 OBJECTS = frozenset({3, 4, 6, 7, 10})
 
 
@@ -31,7 +34,7 @@ def flat_resources(found: Mapping[str, Any] | Sequence[Any]) -> Mapping[str, Any
             if not isinstance(entries, list) or not isinstance(base, str):
                 return None
             return _senml([{"bn": base}, *entries])
-        if all(isinstance(name, str) and name.startswith("/") for name in found):
+        if all(name.startswith("/") for name in found):
             return found
         return _nested(found)
     return _senml(found)
@@ -77,3 +80,68 @@ def _put(flat: dict[str, Any], path: str, value: Any) -> None:
     number = path[1:].partition("/")[0]
     if len(flat) < MAX_RESOURCES and number.isdecimal() and len(number) < 6 and int(number) in OBJECTS:
         flat[path] = value
+
+
+_BEARERS = {0: "GSM", 1: "TD-SCDMA", 2: "UMTS", 5: "LTE", 6: "LTE", 7: "NB-IoT", 21: "WIFI"}
+"""Resource 4/0, network bearer: object 4 version 1.3."""
+_PLACE_DIGITS = 3
+"""Decimals kept of a place. [1] Some 100 m: enough for a map of coverage, too little for a home."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What resources tell beside `kqi.lwm2m`'s indicators: values, dimensions and labels."""
+
+    values: Mapping[str, float]
+    dimensions: Mapping[str, str]
+    labels: Mapping[str, str]
+
+
+def told(resources: Mapping[str, Any]) -> Told:
+    """Objects 3, 4, 6 and 10 beyond their indicators.
+
+    Timers of object 10 become `t3412_ext_s`, `t3324_s` [s], `edrx_cycle_s` [s] and `power_saving` (bits: 1 PSM,
+    2 eDRX); the cell, the bearer and the model are dimensions; firmware, access point and a coarse place are labels.
+    Of several instances the first counts. Texts that are none and numbers out of range are left out.
+    """
+    values: dict[str, float] = {}
+    dimensions: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    first: dict[tuple[int, int], Any] = {}
+    for path in sorted(resources):
+        parts = path.split("/")
+        if len(parts) in {4, 5} and all(part.isdecimal() and len(part) < 6 for part in parts[1:]):
+            first.setdefault((int(parts[1]), int(parts[3])), resources[path])
+    timers = timers_of_lwm2m(first)
+    for name, seconds in (
+        ("t3412_ext_s", timers.t3412_s),
+        ("t3324_s", timers.t3324_s),
+        ("edrx_cycle_s", timers.edrx_cycle_s),
+    ):
+        if seconds is not None and seconds != NEVER:
+            values[name] = seconds
+    saving = first.get((10, 13))
+    if isinstance(saving, int) and not isinstance(saving, bool) and 0 <= saving <= 255:
+        values["power_saving"] = float(saving)
+    cell, bearer = first.get((4, 8)), first.get((4, 0))
+    if isinstance(cell, int) and not isinstance(cell, bool) and cell >= 0:
+        dimensions["cell"] = str(cell)[:40]
+    if isinstance(bearer, int) and bearer in _BEARERS and not isinstance(bearer, bool):
+        dimensions["rat"] = _BEARERS[bearer]
+    for (object_id, resource_id), target, name in (
+        ((3, 1), dimensions, "model"),
+        ((3, 3), labels, "firmware"),
+        ((4, 7), labels, "apn"),
+    ):
+        text = first.get((object_id, resource_id))
+        if isinstance(text, str) and text:
+            target[name] = text[:128]
+    latitude, longitude = first.get((6, 0)), first.get((6, 1))
+    if _within(latitude, 90) and _within(longitude, 180):
+        labels["latitude"] = f"{latitude:.{_PLACE_DIGITS}f}"
+        labels["longitude"] = f"{longitude:.{_PLACE_DIGITS}f}"
+    return Told(values, dimensions, labels)
+
+
+def _within(number: Any, bound: float) -> bool:
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and -bound <= number <= bound

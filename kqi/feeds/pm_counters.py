@@ -98,7 +98,7 @@ def read_rules(data: bytes, where: str = "mapping") -> CounterRules:
 def rules_of(file: Section) -> CounterRules:
     """Rules out of a mapping file's content. Raises BadMapping."""
     if file.text("kind") != "counters":
-        raise BadMapping("A mapping of measurement files has kind = \"counters\".")
+        raise BadMapping('A mapping of measurement files has kind = "counters".')
     objects: dict[str, ObjectRule] = {}
     for part in file.sections("object"):
         rule = ObjectRule(part.text("dimension"), part.text("rat", ""), part.text("service", ""))
@@ -124,7 +124,9 @@ def _rule(part: Section) -> Rule:
     ]
     part.done()
     filled = [rule for rule in found if rule.counters or rule.denominators]
-    if len(filled) != 1 or (filled[0].how is How.RATIO) != bool(filled[0].counters and filled[0].denominators):
+    if len(filled) != 1 or (filled[0].how is How.RATIO) != bool(
+        filled[0].counters and filled[0].denominators
+    ):
         raise BadMapping(f"{indicator}: a rule has `first`, or `sum`, or `numerator` and `denominator`.")
     return filled[0]
 
@@ -167,7 +169,12 @@ class CounterReader:
             numbers.append(values[0] if values and len(values) == 1 else None)
             if values is None:
                 found.append(
-                    Refused(place, "not_a_number", "A result is neither a number nor NIL.", f"/{names[position][:64]}")
+                    Refused(
+                        place,
+                        "not_a_number",
+                        "A result is neither a number nor NIL.",
+                        f"/{names[position][:64]}",
+                    )
                 )
             elif len(values) > 1:
                 lists[position] = values

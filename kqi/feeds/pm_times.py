@@ -22,7 +22,9 @@ _COMPACT = re.compile(
     + _OFFSET,
     re.ASCII,
 )
-_DURATION = re.compile(r"P(?:(\d{1,5})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,9})(?:\.(\d{1,9}))?S)?)?", re.ASCII)
+_DURATION = re.compile(
+    r"P(?:(\d{1,5})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,9})(?:\.(\d{1,9}))?S)?)?", re.ASCII
+)
 _NAME_32432 = re.compile(
     r"(?P<type>[A-D])(?P<date>\d{8})\.(?P<begin>\d{4})(?P<zone>[+-]\d{4})?"
     r"-(?:(?P<enddate>\d{8})\.)?(?P<end>\d{4})(?P<endzone>[+-]\d{4})?(?:[_.-].*)?",

@@ -223,7 +223,9 @@ class _File:
         if value.listed is not None:
             if len(value.listed) != len(info.listed):
                 yield Refused(
-                    place, "wrong_count", "measResults and measTypes differ in number: which is which is unknown."
+                    place,
+                    "wrong_count",
+                    "measResults and measTypes differ in number: which is which is unknown.",
                 )
                 return
             results.update(zip(info.listed, value.listed, strict=True))

@@ -93,7 +93,7 @@ def _read(stream: BinaryIO, size: int) -> bytes:
 
 def _plain(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
     if head:
-        yield head
+        yield head + _read(stream, PIECE_BYTES)
     while piece := _read(stream, PIECE_BYTES):
         yield piece
 

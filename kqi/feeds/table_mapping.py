@@ -95,9 +95,7 @@ def table_mapping_of(file: Section) -> TableMapping:
     time = file.table("time")
     if time is None:
         raise BadMapping("A mapping of tables needs a table `time`.")
-    members = {
-        name: found for name in MEMBERS if (found := _text_column(file, name)) is not None
-    }
+    members = {name: found for name in MEMBERS if (found := _text_column(file, name)) is not None}
     dimensions = _texts(file, "dimensions")
     for name in dimensions:
         if name not in DIMENSIONS:
@@ -155,7 +153,7 @@ def row_item(row: Mapping[str, Any], mapping: TableMapping, place: str) -> WireI
         number = _number(row.get(wanted.column))
         if number is None:
             continue
-        if number != number:
+        if math.isnan(number):
             if mapping.lenient:
                 continue
             return Refused(place, "wrong_type", "An indicator's value is a number.", f"/values/{name}")
@@ -274,7 +272,7 @@ def _number(value: Any) -> float | None:
             number = float(value)
         except OverflowError:
             return math.inf
-        return None if number != number else number
+        return None if math.isnan(number) else number
     if isinstance(value, timedelta):
         return value / timedelta(milliseconds=1)
     return math.nan
