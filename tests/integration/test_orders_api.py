@@ -337,7 +337,7 @@ def test_two_resolved_orders_of_one_key_never_both_come_back(room: Room, number:
 
 
 def test_a_key_cannot_be_used_on_two_orders(room: Room) -> None:
-    for cause in ("origin_errors", "origin_slow"):
+    for cause in ("origin_errors", "domain_nxdomain"):
         room.verdict(fact(1, cause=cause, handed_over=True))
     room.close(CLOSING)
     orders = OrderService(room.database, room.clock)
@@ -350,7 +350,7 @@ def test_a_key_cannot_be_used_on_two_orders(room: Room) -> None:
 
 def test_orders_are_filtered_and_paged(call: Call, room: Room) -> None:
     for n, (cause, domain) in enumerate(
-        [("origin_errors", "platform"), ("origin_slow", "platform"), ("weak_coverage", "network")]
+        [("origin_errors", "platform"), ("domain_nxdomain", "platform"), ("weak_coverage", "network")]
     ):
         city = ["nanjing", "wuxi", "wuxi"][n]
         place = {"city": city, "source": "pear-tv", "cell": "c1"}
@@ -363,7 +363,7 @@ def test_orders_are_filtered_and_paged(call: Call, room: Room) -> None:
         assert answer.status_code == 200
         return {order["cause"] for order in answer.json()["items"]}
 
-    everything = {"origin_errors", "origin_slow", "weak_coverage"}
+    everything = {"origin_errors", "domain_nxdomain", "weak_coverage"}
     assert causes() == causes(active=True) == causes(state=["open", "taken"]) == everything
     assert (
         causes(domain="network")
@@ -371,7 +371,7 @@ def test_orders_are_filtered_and_paged(call: Call, room: Room) -> None:
         == causes(cause="weak_coverage")
         == {"weak_coverage"}
     )
-    assert causes(city="wuxi") == {"origin_slow", "weak_coverage"}
+    assert causes(city="wuxi") == {"domain_nxdomain", "weak_coverage"}
     assert causes(since=(CLOSING + MINUTE).isoformat()) == set()
     assert causes(since=CLOSING.isoformat()) == everything
     assert causes(state="resolved") == set()
