@@ -45,7 +45,7 @@ from demarcation.requests import CheckRequest, snapshot_id
 from demarcation.rules import RuleSet
 from demarcation.settings import SelfCheckSettings
 from demarcation.snapshot import dimensions_of, fault_time_of
-from demarcation.stages import Stages
+from demarcation.stages import Batch, Stages, StageWriter
 from demarcation.taxonomy import Taxonomy
 from demarcation.verdict import MissingSource, Verdict
 from demarcation.verdict_store import Conclusion, fact_of, store_conclusion
@@ -119,6 +119,7 @@ class SelfCheckService:
         self._on_complaint = on_complaint
         # SQLite has one writer: a second thread would only wait for its lock.
         self._writes = Bulkhead("self-check-writes", 1 if database.dialect == "sqlite" else 8, waiting=5_000)
+        self._stage_writer = StageWriter(lambda batch: self._write(self._store_events, batch))
         self._reads = Bulkhead("self-check-reads", 4, waiting=5_000)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._ruleset_kept = False
@@ -291,10 +292,11 @@ class SelfCheckService:
             check = repository.lock_check(session, check_id)
             return store_conclusion(session, check, conclusion, events, self._on_verdict)
 
-    def _store_events(self, check_id: str, events: Sequence[StoredEvent]) -> None:
-        """Write stages while a check runs. Blocking."""
+    def _store_events(self, batch: Batch) -> None:
+        """Write stages while checks run. Blocking."""
         with self._database.write() as session:
-            repository.insert_events(session, check_id, events)
+            for check_id, events in batch:
+                repository.insert_events(session, check_id, events)
 
     async def _keep_snapshot(self, check: SelfCheck, principal: Principal, deadline: Deadline) -> None:
         if self._snapshots is None:
@@ -412,7 +414,7 @@ class SelfCheckService:
     async def _write_stages(self, check_id: str, events: Sequence[StoredEvent]) -> None:
         """Write stages while a check runs; a failure is left to the final write."""
         try:
-            await self._write(self._store_events, check_id, events)
+            await self._stage_writer.write(check_id, events)
         except Exception as error:  # stages are for watching; the verdict's transaction writes them again
             _log.warning("stages not written yet", self_check=check_id, error=type(error).__name__)
 
