@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -72,7 +73,8 @@ class Timers:
     Parameters
     ----------
     t3412_s
-        Longest time between two contacts: the extended value where there is one, else the plain one. [s]
+        Longest time between two contacts: the extended value where there is one, else the plain one. 0 is off, as
+        `NEVER` is. [s]
     t3324_s
         Active time after a contact; deactivated means that there is no power saving mode. [s]
     edrx_cycle_s
@@ -213,14 +215,10 @@ def liveness(
         return Liveness(State.UNKNOWN, "It was never heard.")
     last = min(last_contact_at, now)
     sleeps_at = _sleeps_at(last, timers)
-    due, reason = _later(last, timers.t3412_s), "its periodic timer (T3412) ran out"
-    if called_at is not None and called_at > last and (sleeps_at is None or called_at <= sleeps_at):
-        # It sleeps only where both timers are known; a device without T3324 that may sleep promises no answer.
-        if timers.t3324_s is not None:
-            cycle_s = PAGING_CYCLE_S if timers.edrx_cycle_s is None else timers.edrx_cycle_s
-            answer = _later(called_at, cycle_s)
-            if answer is not None and (due is None or answer < due):
-                due, reason = answer, "it was called and had to listen"
+    due, reason = _later(last, timers.t3412_s or None), "its periodic timer (T3412) ran out"
+    answer = None if called_at is None or called_at <= last else _answer_due(called_at, sleeps_at, timers)
+    if answer is not None and (due is None or answer < due):
+        due, reason = answer, "it was called while it listened"
     if due is None:
         why = "Its periodic timer is not known." if timers.t3412_s is None else "Its periodic timer is off."
         return Liveness(State.UNKNOWN, f"{why} It promised no contact.")
@@ -237,12 +235,26 @@ def liveness(
 
 def _sleeps_at(last: datetime, timers: Timers) -> datetime | None:
     """When its active time ends; None where it does not sleep, or that is not known."""
-    if timers.t3412_s is None or timers.t3324_s is None or timers.t3324_s >= timers.t3412_s:
+    if timers.t3324_s is None or (timers.t3412_s and timers.t3324_s >= timers.t3412_s):
         return None
     return _later(last, timers.t3324_s)
 
 
+def _answer_due(called_at: datetime, sleeps_at: datetime | None, timers: Timers) -> datetime | None:
+    """When a call must have been heard; None where it may sleep before it listens.
+
+    Where T3324 is not known it may sleep at any time.
+    """
+    if timers.t3324_s is None:
+        return None
+    listens_at = _later(called_at, timers.edrx_cycle_s or PAGING_CYCLE_S)
+    if listens_at is None or (sleeps_at is not None and listens_at > sleeps_at):
+        return None
+    return listens_at
+
+
 def _later(at: datetime, seconds: float | None) -> datetime | None:
+    """So much later; None where that is never or not known."""
     if seconds is None or seconds == NEVER:
         return None
     try:
@@ -263,7 +275,7 @@ def _octet(octet: int) -> None:
 
 
 def _seconds(value: Any) -> float | None:
-    """Seconds, of which 0 means that the timer is off only for T3412; None where it is no number."""
+    """Seconds; None where it is no number, or beyond what a timer can be."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
         return None
     return float(value)
@@ -276,13 +288,16 @@ def _opaque(value: Any) -> int | None:
         return value if 0 <= value <= 255 else None
     if not isinstance(value, str):
         return None
-    if len(value) == 2:
-        try:
-            return int(value, 16) if value.isalnum() else None
-        except ValueError:
-            return None
+    if len(value) == 2 and all(digit in string.hexdigits for digit in value):
+        return int(value, 16)
+    return octet_of_base64(value)
+
+
+def octet_of_base64(text: str) -> int | None:
+    """The one octet of a text in base64 or base64url, padded or not; None where it is not one octet."""
     try:
-        data = base64.b64decode(value[:8] + "=" * (-len(value[:8]) % 4), altchars=b"-_", validate=True)
+        plain = text[:8].rstrip("=").replace("-", "+").replace("_", "/")
+        data = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
     return data[0] if len(data) == 1 else None

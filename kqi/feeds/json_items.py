@@ -104,9 +104,9 @@ def json_elements(stream: io.BufferedReader, max_bytes: int) -> Iterator[bytes]:
             raise UnreadableFeed("The file is neither a JSON array nor a JSON object.")
         piece = piece[1:]
     cutter = _Cutter(max_bytes, single=single)
-    while piece:
+    yield from cutter.feed(piece)
+    while piece := stream.read(PIECE_BYTES):
         yield from cutter.feed(piece)
-        piece = stream.read(PIECE_BYTES)
     if not cutter.done:
         raise UnreadableFeed("The JSON is cut off.")
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kqi.liveness import NEVER, timers_of_lwm2m
+from kqi.liveness import NEVER, octet_of_base64, timers_of_lwm2m
 
 MAX_RESOURCES = 128
 """Resources of one item, as a sample takes them (`kqi.samples.MAX_VALUES`). [1] The five objects have some 60."""
@@ -51,6 +51,10 @@ def _senml(records: Sequence[Any]) -> dict[str, Any] | None:
         if not isinstance(base, str) or not isinstance(name, str):
             return None
         value = next((record[key] for key in ("v", "vs", "vb", "vd", "sv", "bv") if key in record), None)
+        if value is record.get("vd") and isinstance(value, str):
+            value = octet_of_base64(
+                value
+            )  # RFC 8428 clause 5: always base64url; one octet is all that is read here
         if value is not None:
             path = base + name
             _put(flat, path if path.startswith("/") else f"/{path}", value)
