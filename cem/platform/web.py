@@ -16,11 +16,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cem.platform.errors import PROBLEM_MEDIA_TYPE, CemError, InternalError
+from cem.platform.errors import PROBLEM_MEDIA_TYPE, CemError, InternalError, InvalidInput
 from cem.platform.observe import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS, get_logger
 
 _log = get_logger("cem.http")
@@ -174,6 +175,13 @@ def install_problem_details(app: FastAPI) -> None:
             else str(error.detail),
         }
         return problem_response(problem, request, dict(error.headers or {}))
+
+    @app.exception_handler(DataError)
+    async def _unstorable(request: Request, error: DataError) -> JSONResponse:
+        # PostgreSQL keeps no NUL in a text and no number beyond its column. Its message quotes what was sent.
+        _log.warning("not storable", error=type(error.orig).__name__)
+        known = InvalidInput("The request holds a character or a number that cannot be stored.")
+        return problem_response(known.problem(), request, {})
 
     @app.exception_handler(Exception)
     async def _unknown(request: Request, error: Exception) -> JSONResponse:
