@@ -25,12 +25,36 @@ MOST_ITEMS = 20_000
 """Items that a mutant may give: its seed has at most a few. [1]"""
 
 _WORDS = (
-    b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"<![CDATA[", b"]]>", b"<!--", b"</measInfo>", b"<measValue>",
-    b"<r p=''>", b"true", b"NIL", b"-", b"1e999", b"9" * 400, b"0.1.2", b"\x00", b"\xff\xfe", b"\xf0\x9f\x98\x80", b"\xc3",
-    b"\\u0000", b"\\ud800", b"{", b"}", b"[", b"]", b'"', b"\\", b",", b"\n", b"\r\n", b";", b"null", b"NaN", b"Infinity", b"1e400",
-    b"2026-13-45T99:99:99Z", b"9999-12-31T23:59:59-23:59", b"0000", b"PT900S", b"P99999999D", b"+8613812345678",
-    b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80\x00\x00\x00", b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"bn", b"/4/0/2",
-)  # fmt: skip
+    *(
+        b"<!DOCTYPE a [<!ENTITY b 'c'>]>",
+        b"&b;",
+        b"<![CDATA[",
+        b"]]>",
+        b"<!--",
+        b"</measInfo>",
+        b"<measValue>",
+    ),
+    *(b"<r p=''>", b"true", b"NIL", b"-", b"1e999", b"9" * 400, b"0.1.2", b"PT900S", b"P99999999D"),
+    *(b"\x00", b"\xff\xfe", b"\xf0\x9f\x98\x80", b"\xc3", b"\\u0000", b"\\ud800", b"bn", b"/4/0/2"),
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b"\\",
+        b",",
+        b"\n",
+        b"\r\n",
+        b";",
+        b"null",
+        b"NaN",
+        b"Infinity",
+        b"1e400",
+    ),
+    *(b"2026-13-45T99:99:99Z", b"9999-12-31T23:59:59-23:59", b"0000", b"+8613812345678"),
+    *(b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80\x00\x00\x00", b"\xff" * 8, b"\x7f" + b"\xff" * 7),
+)
 
 
 def seeds() -> list[tuple[str, bytes, Mappings | None]]:
