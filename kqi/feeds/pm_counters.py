@@ -1,7 +1,7 @@
 """Measurements to samples: counters to indicators, distinguished names to dimensions.
 
-Pure. Rules are data (`counters.toml`). Counters that no rule takes are kept as `counter:<name>`; of a result that is
-a list (`86,87,2`) each element is kept as `counter:<name>[0]` and so on. A missing result is left out.
+Pure. Rules are data (`counters.toml`). Counters that no rule gives as they are stay as `counter:<name>`; of a result
+that is a list (`86,87,2`) each element is kept as `counter:<name>[0]` and so on. A missing result is left out.
 
 Windows. A period belongs to the quarter hour that holds its middle: one of 15 minutes is one window, also where an
 element's clock is seconds off; shorter ones meet in it; a longer one is kept whole there and says so in its label
@@ -143,9 +143,21 @@ Term = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
+    """A rule that a set of counters can fill; `whole` is the counter that its figure says as it is, or -1."""
+
     rule: Rule
     terms: tuple[Term, ...]
     denominators: tuple[Term, ...]
+    whole: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is done with a set of counters: rules, and names of what is kept as it is."""
+
+    steps: tuple[_Step, ...]
+    kept: tuple[str, ...]
+    digest: str
 
 
 @dataclass(slots=True)
@@ -153,7 +165,7 @@ class CounterReader:
     """Turns measurements into samples; remembers which rules fit which set of counters."""
 
     rules: CounterRules
-    _plans: dict[tuple[str, ...], tuple[tuple[_Step, ...], tuple[int, ...]]] = field(default_factory=dict)
+    _plans: dict[tuple[str, ...], _Plan] = field(default_factory=dict)
 
     def read(self, measurement: Measurement) -> list[CounterItem | Refused]:
         """The measurement's sample, if it has one, and what of it is refused."""
@@ -165,52 +177,33 @@ class CounterReader:
         lists: dict[int, list[float]] = {}
         found: list[CounterItem | Refused] = []
         for position, text in enumerate(measurement.results.values()):
+            if text.isdigit() and text.isascii() and len(text) <= 15:
+                numbers.append(float(text))
+                continue
             values = _numbers(text)
             numbers.append(values[0] if values and len(values) == 1 else None)
             if values is None:
-                found.append(
-                    Refused(
-                        place,
-                        "not_a_number",
-                        "A result is neither a number nor NIL.",
-                        f"/{names[position][:64]}",
-                    )
-                )
+                pointer = f"/{names[position][:64]}"
+                found.append(Refused(place, "not_a_number", "A result is neither a number nor NIL.", pointer))
             elif len(values) > 1:
                 lists[position] = values
-        values_found = self._values(names, numbers, lists)
+        plan = self._plan(names)
+        values_found = _values(plan, numbers, lists)
         if not values_found:
             found.append(Refused(place, "empty", "No result has a value."))
             return found
-        found.insert(0, self._item(measurement, names, values_found))
+        found.insert(0, self._item(measurement, plan.digest, values_found))
         return found
 
-    def _values(
-        self, names: tuple[str, ...], numbers: Sequence[float | None], lists: Mapping[int, list[float]]
-    ) -> dict[str, float]:
+    def _plan(self, names: tuple[str, ...]) -> _Plan:
         plan = self._plans.get(names)
         if plan is None:
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
             plan = self._plans[names] = _plan(names, self.rules.rules)
-        steps, rest = plan
-        values: dict[str, float] = {}
-        for step in steps:
-            value = _applied(step, numbers)
-            if value is not None:
-                values.setdefault(step.rule.indicator, value)
-        for position in rest:
-            number = numbers[position]
-            if number is not None:
-                values[f"counter:{names[position]}"] = number
-        for position, elements in lists.items():
-            for index, element in enumerate(elements[:MAX_ELEMENTS]):
-                values[f"counter:{names[position]}[{index}]"] = element
-        return values
+        return plan
 
-    def _item(
-        self, measurement: Measurement, names: tuple[str, ...], values: Mapping[str, float]
-    ) -> CounterItem:
+    def _item(self, measurement: Measurement, names_digest: str, values: Mapping[str, float]) -> CounterItem:
         own = measurement.managed_element
         whole = ",".join(part for part in (own, measurement.measured_object) if part)
         dimensions: dict[str, str] = {}
@@ -240,7 +233,7 @@ class CounterReader:
                 measurement.measured_object,
                 measurement.begin.isoformat(),
                 measurement.end.isoformat(),
-                *sorted(names),
+                names_digest,
             ),
             observed_at=measurement.begin + (measurement.end - measurement.begin) / 2,
             service=service,
@@ -278,22 +271,42 @@ def _numbers(text: str) -> list[float] | None:
     return found
 
 
-def _plan(names: tuple[str, ...], rules: Sequence[Rule]) -> tuple[tuple[_Step, ...], tuple[int, ...]]:
-    """Rules that these counters can fill, and the positions of counters that none of them takes."""
+def _plan(names: tuple[str, ...], rules: Sequence[Rule]) -> _Plan:
+    """Rules that these counters can fill, in the rules' order."""
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
         positions.setdefault(name.lower(), position)
     steps: list[_Step] = []
-    taken: set[int] = set()
     for rule in rules:
         terms = [_term(name, positions) for name in rule.counters]
         below = [_term(name, positions) for name in rule.denominators]
         if rule.how is How.FIRST:
             terms = [next((term for term in terms if term), ())]
         if all(terms) and all(below):
-            steps.append(_Step(rule, tuple(terms), tuple(below)))
-            taken.update(position for term in (*terms, *below) for position in term)
-    return tuple(steps), tuple(position for position in range(len(names)) if position not in taken)
+            single = rule.how is not How.RATIO and len(terms) == 1 and len(terms[0]) == 1
+            steps.append(_Step(rule, tuple(terms), tuple(below), terms[0][0] if single else -1))
+    kept = tuple(f"counter:{name}" for name in names)
+    return _Plan(tuple(steps), kept, content_id("names", *sorted(names)))
+
+
+def _values(
+    plan: _Plan, numbers: Sequence[float | None], lists: Mapping[int, list[float]]
+) -> dict[str, float]:
+    """Figures of rules, and every counter that no figure says as it is: nothing counted is lost."""
+    values: dict[str, float] = {}
+    said: set[int] = set()
+    for step in plan.steps:
+        value = _applied(step, numbers)
+        if value is not None:
+            values.setdefault(step.rule.indicator, value)
+            said.add(step.whole)
+    for position, number in enumerate(numbers):
+        if number is not None and position not in said:
+            values[plan.kept[position]] = number
+    for position, elements in lists.items():
+        for index, element in enumerate(elements[:MAX_ELEMENTS]):
+            values[f"{plan.kept[position]}[{index}]"] = element
+    return values
 
 
 def _term(name: str, positions: Mapping[str, int]) -> Term:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import BinaryIO
 
 from kqi.feeds.errors import UnreadableFeed
@@ -24,6 +24,7 @@ from kqi.feeds.xml_stream import End, Start, elements
 
 ROOTS = frozenset({"measCollecFile", "measDataFile"})
 _ENTITIES = frozenset({"managedElement", "measEntity", "measuredEntity"})
+_NEVER = datetime.min.replace(tzinfo=UTC)
 MAX_NAME = 200
 """Characters of a counter's name. [1] Chosen here: names of TS 28.552 with their subcounters stay below 80."""
 MAX_DN = 1_000
@@ -95,6 +96,17 @@ def read_measurements(
         raise UnreadableFeed("The file holds no element.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Period:
+    """A granularity period, or why there is none."""
+
+    begin: datetime
+    end: datetime
+    report: timedelta | None
+    code: str = ""
+    detail: str = ""
+
+
 @dataclass(slots=True)
 class _Info:
     """A `measInfo` so far: everything but its values."""
@@ -106,6 +118,8 @@ class _Info:
     report: str = ""
     listed: list[str] = field(default_factory=list)
     numbered: dict[str, str] = field(default_factory=dict)
+    period: _Period | None = None
+    """Read once, with the first value."""
 
 
 @dataclass(slots=True)
@@ -158,6 +172,7 @@ class _File:
         if name == "job":
             info.job = attributes.get("jobId", "")[:MAX_NAME]
         elif name == "granPeriod":
+            info.period = None
             info.duration, info.end_time = attributes.get("duration", ""), attributes.get("endTime", "")
         elif name == "repPeriod":
             info.report = attributes.get("duration", "")
@@ -201,20 +216,11 @@ class _File:
 
     def _measured(self, info: _Info, value: _Value) -> Iterator[Measurement | Refused]:
         place = f"line {value.line}"
-        length = parse_duration(info.duration)
-        end = parse_time(info.end_time, self._zone)
-        if length is None or length > LONGEST_PERIOD:
-            yield Refused(place, "bad_period", "The granularity period's duration is missing or no such.")
-            return
-        if end is None:
-            yield Refused(
-                place, "bad_time", "The granularity period's end is no time, or has no offset from UTC."
-            )
-            return
-        try:
-            begin = end - length
-        except OverflowError:
-            yield Refused(place, "bad_time", "The granularity period's end is out of range.")
+        period = info.period
+        if period is None:
+            period = info.period = _period(info, self._zone)
+        if period.code:
+            yield Refused(place, period.code, period.detail)
             return
         if len(value.measured_object) > MAX_DN:
             yield Refused(place, "wrong_length", f"An object's name has at most {MAX_DN} characters.")
@@ -245,11 +251,27 @@ class _File:
             dn_prefix=self._prefix,
             managed_element=self._entity,
             measured_object=value.measured_object,
-            begin=begin,
-            end=end,
-            report_period=parse_duration(info.report),
+            begin=period.begin,
+            end=period.end,
+            report_period=period.report,
             job=info.job,
             info=info.name,
             results=results,
             suspect=value.suspect,
         )
+
+
+def _period(info: _Info, zone: tzinfo | None) -> _Period:
+    length, end = parse_duration(info.duration), parse_time(info.end_time, zone)
+    if length is None or length > LONGEST_PERIOD:
+        return _no_period("bad_period", "The granularity period's duration is missing or no such.")
+    if end is None:
+        return _no_period("bad_time", "The granularity period's end is no time, or has no offset from UTC.")
+    try:
+        return _Period(end - length, end, parse_duration(info.report))
+    except OverflowError:
+        return _no_period("bad_time", "The granularity period's end is out of range.")
+
+
+def _no_period(code: str, detail: str) -> _Period:
+    return _Period(_NEVER, _NEVER, None, code, detail)

@@ -61,6 +61,8 @@ def test_counters_become_indicators() -> None:
         "rrc_setup_attempts": 100.0,
         "rrc_setup_successes": 97.0,
         "rrc_setup_success_ratio": pytest.approx(0.97),
+        "counter:RRC.ConnEstabAtt.mo-Data": 60.0,
+        "counter:RRC.ConnEstabAtt.mt-Access": 40.0,
         "counter:X.Odd": 5.0,
     }
     assert first.labels["period_s"] == "900"
@@ -69,7 +71,12 @@ def test_counters_become_indicators() -> None:
 def test_a_missing_part_makes_no_sum() -> None:
     second = items(PM_LISTS)[1]
     assert isinstance(second, CounterItem)
-    assert second.values == {"prb_load_pct": 12.5, "rrc_setup_successes": 39.0, "counter:X.Odd": 0.0}
+    assert second.values == {
+        "prb_load_pct": 12.5,
+        "rrc_setup_successes": 39.0,
+        "counter:RRC.ConnEstabAtt.mt-Access": 40.0,
+        "counter:X.Odd": 0.0,
+    }
 
 
 def test_suspect_and_unequal_lists_are_refused() -> None:
