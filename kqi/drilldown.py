@@ -11,35 +11,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cem.platform.errors import InvalidInput
-from kqi.drilldown_baseline import Baseline, fit_baseline
-from kqi.drilldown_cuboids import Dims, Leaves, make_leaves
-from kqi.drilldown_scan import (
-    RATE_BINS,
-    Candidates,
-    State,
-    failure_score,
-    false_discovery_bound,
-    poisson_score,
-    scan,
-)
+from kqi.drilldown_baseline import fit_baseline
+from kqi.drilldown_cuboids import make_leaves
+from kqi.drilldown_rounds import Case, Named, Scope, make_case, run_rounds
 from kqi.drilldown_settings import DrilldownSettings
-from kqi.drilldown_table import FloatArray, IntArray, Table, check_same_dimensions, read_csv
-from kqi.drilldown_widths import narrower, scope_rows, wider
+from kqi.drilldown_table import IntArray, Table, check_same_dimensions, read_csv
 
-SHORTLIST = 60
-"""Candidates fitted closely in each round. [1] Chosen here: the coarse score ranks the right one far above it."""
-NESTED_SHARE = 0.4
-"""A wider scope found later takes in a narrower one whose failing share is at most 1/this of its own. [1]"""
-
-Scope = tuple[tuple[str, str], ...]
+LEVEL_MOVED = 0.05
+"""Change of the level, once the causes are left out, from which on everything is looked at again. [1] Chosen here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,46 +91,6 @@ class Drilldown:
     periods: int
 
 
-@dataclass(slots=True)
-class _Case:
-    """A case under way: what does not change from round to round, and small questions about it."""
-
-    leaves: Leaves
-    baseline: Baseline
-    settings: DrilldownSettings
-    start: State
-    rate_class: IntArray
-    class_rates: FloatArray
-    penalties: FloatArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        present = [max(self.leaves.grouping((d,)).size, 1) for d in range(len(self.leaves.names))]
-        self.penalties = np.log(np.array(present, dtype=np.float64)) + 1.0
-
-    def rows(self, dims: Dims, leaf: int) -> IntArray:
-        """Leaves of the scope that `leaf` lies in."""
-        return scope_rows(self.leaves, dims, leaf)
-
-    def scope(self, dims: Dims, leaf: int) -> Scope:
-        """The scope in words."""
-        codes = self.leaves.codes
-        return tuple((self.leaves.names[d], self.leaves.values[d][int(codes[d, leaf])]) for d in dims)
-
-    def values(self, state: State, scopes: Sequence[tuple[Dims, int]]) -> tuple[FloatArray, FloatArray]:
-        """Score of each scope less what its length costs, and its failing share. [nats], [1]"""
-        shape = (len(scopes), len(self.class_rates))
-        total, bad, expected = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        for i, (dims, leaf) in enumerate(scopes):
-            rows = self.rows(dims, leaf)
-            for table, source in ((total, state.total), (bad, state.bad), (expected, state.expected)):
-                table[i] = np.bincount(self.rate_class[rows], source[rows], shape[1])
-        rate = np.where(total > 0, np.clip(expected / np.maximum(total, 1e-12), 1e-9, 1 - 1e-6), self.class_rates)
-        added, share = failure_score(total, bad, rate)
-        scaled = poisson_score(bad.sum(axis=1), np.maximum(expected.sum(axis=1), 1e-9))
-        cost = np.array([self.penalties[list(dims)].sum() for dims, _ in scopes])
-        return np.maximum(added, scaled) - cost, share
-
-
 def explain(now: Table, expected: Table, settings: DrilldownSettings | None = None) -> list[Finding]:
     """The causes that `drill` names, the one that explains most first."""
     return list(drill(now, expected, settings).findings)
@@ -173,12 +119,17 @@ def drill(now: Table, before: Table, settings: DrilldownSettings | None = None) 
         raise InvalidInput("the table of before holds no sessions; there is nothing to compare with")
     leaves = make_leaves(now, before)
     baseline = fit_baseline(leaves, settings)
-    rate_class = np.digitize(baseline.rate, RATE_BINS)
-    centres = np.concatenate([RATE_BINS[:1], RATE_BINS])
-    expected = leaves.total * baseline.rate
-    start = State(leaves.total, leaves.bad, expected, baseline.evidence)
-    case = _Case(leaves, baseline, settings, start, rate_class, centres)
-    findings, alternatives, candidates = _rounds(case)
+    case = make_case(leaves, baseline, settings)
+    named, others, candidates = run_rounds(case)
+    if named:
+        unexplained = np.ones(len(leaves), dtype=bool)
+        unexplained[np.concatenate([n.rows for n in named])] = False
+        calm = baseline.at_level_of(leaves, unexplained)
+        if abs(calm.level / baseline.level - 1) > LEVEL_MOVED:
+            baseline, case = calm, make_case(leaves, calm, settings)
+            named, others, candidates = run_rounds(case)
+    findings, alternatives = _told(case, named, others)
+    expected = case.start.expected
     return Drilldown(
         findings=tuple(findings),
         alternatives=tuple(alternatives),
@@ -191,118 +142,20 @@ def drill(now: Table, before: Table, settings: DrilldownSettings | None = None) 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    dims: Dims
-    leaf: int
-    rows: IntArray
-    share: float
-    score: float
-    p_value: float
-    same_as: tuple[Scope, ...]
-
-
-def _rounds(case: _Case) -> tuple[list[Finding], list[Finding], int]:
-    """Take the best, leave its sessions out, repeat."""
-    settings, state = case.settings, case.start
-    named: list[_Named] = []
-    others: list[_Named] = []
-    tests = 0
+def _told(case: Case, named: list[Named], others: list[Named]) -> tuple[list[Finding], list[Finding]]:
+    """The causes with their figures, and the best of the others."""
     excess_of_all = max(float((case.start.bad - case.start.expected).sum()), 1e-9)
-    while len(named) < settings.max_findings:
-        found = scan(case.leaves, case.baseline, state, settings)
-        tests = tests or found.tests
-        bound = false_discovery_bound(found.p_value, found.tests, settings.false_discovery)
-        stands_out = found.p_value <= bound if bound > 0 else np.zeros(len(found), dtype=bool)
-        ranked = _ranked(case, state, found, stands_out if stands_out.any() else found.p_value < 0.5)
-        if not named:
-            others = ranked
-        if not stands_out.any():
-            break
-        best = _fitted(case, state, ranked[0], found)
-        rows = best.rows
-        excess = float((state.bad[rows] - state.expected[rows]).sum())
-        if named and excess < settings.min_share * max(excess_of_all, excess):
-            break
-        named = [n for n in named if not _takes_in(case, best, n)] + [best]
-        state = state.without(rows)
     findings = _findings(case, named, excess_of_all)
     taken = {f.scope for f in findings} | {s for f in findings for s in f.same_as}
     left = [n for n in others if case.scope(n.dims, n.leaf) not in taken]
-    rest = [f for n in left[: settings.top] for f in _findings(case, [n], excess_of_all)]
-    return findings, rest, tests
+    rest = [f for n in left[: case.settings.top] for f in _findings(case, [n], excess_of_all)]
+    return findings, rest
 
 
-def _ranked(
-    case: _Case, state: State, found: Candidates, chosen: npt.NDArray[np.bool_]
-) -> list[_Named]:
-    """The shortlist by value, each set of sessions once under its shortest name."""
-    indices = np.flatnonzero(chosen)
-    if not len(indices):
-        return []
-    cost = np.array([case.penalties[list(dims)].sum() for dims in found.cuboids])
-    coarse = found.score[indices] - cost[found.cuboid[indices]]
-    indices = indices[np.argsort(-coarse, kind="stable")[:SHORTLIST]]
-    scopes = [(found.dims(i), int(found.leaf[i])) for i in indices]
-    value, share = case.values(state, scopes)
-    result: list[_Named] = []
-    for j in np.argsort(-value, kind="stable"):
-        dims, leaf = scopes[j]
-        rows = case.rows(dims, leaf)
-        rows = rows[state.total[rows] > 0]
-        twin = next((k for k, n in enumerate(result) if np.array_equal(n.rows, rows)), None)
-        if twin is None:
-            p_value = float(found.p_value[indices[j]])
-            result.append(_Named(dims, leaf, rows, float(share[j]), float(value[j]), p_value, ()))
-        else:
-            first = result[twin]
-            same = (*first.same_as, case.scope(dims, leaf))
-            result[twin] = _Named(
-                first.dims, first.leaf, rows, first.share, first.score, first.p_value, same
-            )
-    return result
-
-
-def _fitted(case: _Case, state: State, best: _Named, found: Candidates) -> _Named:
-    """The scope made wider or narrower, as its siblings and children tell."""
-    dims, leaf = best.dims, best.leaf
-    for _ in range(2 * case.settings.max_dimensions):
-        moved = wider(case.leaves, case.baseline, state, dims, leaf)
-        if moved is None:
-            moved = narrower(
-                case.leaves, case.baseline, state, dims, leaf, case.settings, case.penalties
-            )
-            if moved is None:
-                break
-            dims, leaf = moved
-            if wider(case.leaves, case.baseline, state, dims, leaf) is not None:
-                break
-        else:
-            dims, leaf = moved
-    if dims == best.dims and leaf == best.leaf:
-        return best
-    value, share = case.values(state, [(dims, leaf)])
-    rows = case.rows(dims, leaf)
-    rows = rows[state.total[rows] > 0]
-    match = [
-        i
-        for i in range(len(found))
-        if found.dims(i) == dims and case.scope(dims, int(found.leaf[i])) == case.scope(dims, leaf)
-    ]
-    p_value = float(found.p_value[match[0]]) if match else best.p_value
-    return _Named(dims, leaf, rows, float(share[0]), float(value[0]), p_value, ())
-
-
-def _takes_in(case: _Case, wide: _Named, narrow: _Named) -> bool:
-    """Whether a scope found later makes an earlier one needless: it holds it, and its rest fails much alike."""
-    holds = set(case.scope(wide.dims, wide.leaf)) < set(case.scope(narrow.dims, narrow.leaf))
-    return holds and wide.share >= NESTED_SHARE * narrow.share
-
-
-def _findings(case: _Case, named: list[_Named], excess_of_all: float) -> list[Finding]:
+def _findings(case: Case, named: list[Named], excess_of_all: float) -> list[Finding]:
     """Figures of the named scopes over all their sessions; each session's excess belongs to the first that holds it."""
     free = np.ones(len(case.leaves), dtype=bool)
-    own: list[tuple[_Named, IntArray, float]] = []
+    own: list[tuple[Named, IntArray, float]] = []
     for n in named:
         rows = case.rows(n.dims, n.leaf)
         mine = rows[free[rows]]

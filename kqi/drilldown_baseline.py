@@ -10,13 +10,13 @@ normal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
-from kqi.drilldown_cuboids import Dims, Grouping, Leaves
+from kqi.drilldown_cuboids import Dims, Grouping, Leaves, weighted_counts
 from kqi.drilldown_settings import DrilldownSettings
 from kqi.drilldown_table import FloatArray
 
@@ -30,9 +30,11 @@ TABLE_CELLS = 4 << 20
 PAST_INCIDENT_RATIO, PAST_INCIDENT_SCORE = 1.5, 12.0
 """A past period of a group is an incident above both. [1] Chosen here: half more than normal, at e^-12."""
 LEVEL_SPAN = 1.3
-"""How far the level of everything may move where periods do not tell. [1] Chosen here."""
+"""How far the level of everything may move, or as far as it did in the past. [1] Chosen here."""
 LEVEL_GROUP, LEVEL_GROUPS = 20.0, 3
 """Expected bad sessions of a group, and number of such groups, from which on a dimension tells the level. [1]"""
+LEVEL_QUANTILE = 0.25
+"""Which of the dimensions' levels counts. [1] Chosen here: a fault raises most, the least alone is often noise."""
 RATE_BOUNDS = (1e-7, 1 - 1e-3)
 """Rates are kept inside, so that every score is finite. [1]"""
 
@@ -57,6 +59,10 @@ class Baseline:
         Today's level of everything against the past. [1]
     periods
         Number of past periods. [1]
+    past_rate
+        `rate` without today's level. [1]
+    level_bounds
+        Least and greatest level that counts as one. [1]
     """
 
     rate: FloatArray
@@ -66,6 +72,13 @@ class Baseline:
     leaf_dispersion: float
     level: float
     periods: int
+    past_rate: FloatArray
+    level_bounds: tuple[float, float]
+
+    def at_level_of(self, leaves: Leaves, unexplained: npt.NDArray[np.bool_]) -> Baseline:
+        """The same with the level that the unexplained leaves show."""
+        level = _level(leaves, self.past_rate, self.level_bounds, unexplained)
+        return replace(self, rate=np.clip(self.past_rate * level, *RATE_BOUNDS), level=level)
 
     def variation(self, dims: Dims) -> float:
         """Squared coefficient of variation of a rate of this cuboid. [1]"""
@@ -88,8 +101,8 @@ class _Fit:
     def pool(self) -> None:
         """Sums the kept rows of the past by leaf."""
         leaf, size = self.leaves.row_leaf[self.kept], len(self.leaves)
-        self.total = np.bincount(leaf, weights=self.leaves.row_total[self.kept], minlength=size)
-        self.bad = np.bincount(leaf, weights=self.leaves.row_bad[self.kept], minlength=size)
+        self.total = weighted_counts(leaf, self.leaves.row_total[self.kept], size)
+        self.bad = weighted_counts(leaf, self.leaves.row_bad[self.kept], size)
 
     def scale(self, factor: FloatArray) -> None:
         """Multiplies the rates by a factor per leaf."""
@@ -121,19 +134,21 @@ def fit_baseline(leaves: Leaves, settings: DrilldownSettings) -> Baseline:
     singles = [dims for dims in cuboids if len(dims) == 1]
     pairs = [dims for dims in cuboids if len(dims) == 2]
     priors: dict[int, list[float]] = {0: [1e3], 1: [], 2: []}
-    for sweep in range(2):
-        for dims in singles:
-            priors[1].append(_step(fit, leaves.grouping(dims), mask=sweep == 1))
-    for dims in pairs:
-        priors[2].append(_step(fit, leaves.grouping(dims), mask=True))
+    priors[1] = [_step(fit, leaves.grouping(dims), None, mask=False) for dims in singles]
+    for dims, weight in zip(singles, priors[1], strict=True):
+        _step(fit, leaves.grouping(dims), weight, mask=True)
+    priors[2] = [_step(fit, leaves.grouping(dims), None, mask=True) for dims in pairs]
     fit.pool()
     expected = fit.total * fit.rate
     k = _prior(fit.bad, expected)
     fit.scale((fit.bad + k) / (expected + k))
     dispersion, leaf_dispersion, levels = _dispersion(fit, cuboids)
-    level = _level(leaves, fit.rate, singles, levels)
+    bounds = min([1 / LEVEL_SPAN, *levels]), max([LEVEL_SPAN, *levels])
+    level = _level(leaves, fit.rate, bounds, np.ones(size, dtype=bool))
     return Baseline(
         rate=np.clip(fit.rate * level, *RATE_BOUNDS),
+        past_rate=fit.rate,
+        level_bounds=(float(bounds[0]), float(bounds[1])),
         evidence=fit.bad,
         prior=(1e3, *(float(np.median(priors[n])) if priors[n] else 1.0 for n in (1, 2)), k),
         dispersion=dispersion,
@@ -154,10 +169,10 @@ def _prior(bad: FloatArray, expected: FloatArray) -> float:
     return float(np.clip(1.0 / between if between > 0 else 200.0, 0.5, 200.0))
 
 
-def _step(fit: _Fit, grouping: Grouping, *, mask: bool) -> float:
-    """One factor per group of a cuboid; returns the weight of the level above that it used."""
+def _step(fit: _Fit, grouping: Grouping, weight: float | None, *, mask: bool) -> float:
+    """One factor per group of a cuboid; returns the weight of the level above, found from the groups if not given."""
     bad, expected = grouping.sums(fit.bad), grouping.sums(fit.total * fit.rate)
-    k = _prior(bad, expected)
+    k = _prior(bad, expected) if weight is None else weight
     factor = (bad + k) / (expected + k)
     table = _period_table(fit, grouping)
     if table is not None:
@@ -183,8 +198,8 @@ def _period_table(
         return None
     keys = grouping.group[leaves.row_leaf].astype(np.int64) * periods + leaves.row_period
     cells, shape = grouping.size * periods, (grouping.size, periods)
-    seen = np.bincount(keys, weights=leaves.row_bad, minlength=cells).reshape(shape)
-    expected = np.bincount(keys, weights=leaves.row_total * fit.rate[leaves.row_leaf], minlength=cells)
+    seen = weighted_counts(keys, leaves.row_bad, cells).reshape(shape)
+    expected = weighted_counts(keys, leaves.row_total * fit.rate[leaves.row_leaf], cells)
     return keys, seen, expected.reshape(shape)
 
 
@@ -200,7 +215,12 @@ def _incidents(seen: FloatArray, normal: FloatArray, least: float) -> npt.NDArra
 
 
 def _moments(seen: FloatArray, normal: FloatArray, used: npt.NDArray[np.bool_]) -> float:
-    """Σ((C−M)²·P/(P−1)−M) / ΣM² over the used cells, the hundredth that strays most left out. [1]"""
+    """Σ((C−M)²·P/(P−1)−M) / ΣM² over the used cells and its standard error on top, the hundredth that strays most
+    left out. [1]
+
+    The standard error (that of Σ(C−M)², with normal tails) is added because a dispersion taken too small names scopes
+    in health: what few periods cannot tell is held to be noise.
+    """
     c, m = seen[used], normal[used]
     if not len(c):
         return 0.0
@@ -208,7 +228,10 @@ def _moments(seen: FloatArray, normal: FloatArray, used: npt.NDArray[np.bool_]) 
     inside = strays <= np.quantile(strays, 0.99)
     c, m = c[inside], m[inside]
     periods = seen.shape[1]
-    return float((((c - m) ** 2) * periods / (periods - 1) - m).sum() / max((m**2).sum(), 1e-12))
+    squares = max(float((m**2).sum()), 1e-12)
+    found = max(float((((c - m) ** 2) * periods / (periods - 1) - m).sum()) / squares, 0.0)
+    error = np.sqrt(2 * periods / (periods - 1) * ((m + found * m**2) ** 2).sum()) / squares
+    return min(found + float(error), 1.0)
 
 
 def _dispersion(fit: _Fit, cuboids: list[Dims]) -> tuple[dict[Dims, float], float, FloatArray]:
@@ -218,8 +241,8 @@ def _dispersion(fit: _Fit, cuboids: list[Dims]) -> tuple[dict[Dims, float], floa
         flat = dict.fromkeys(cuboids, settings.unknown_dispersion)
         return flat, settings.unknown_dispersion, np.empty(0)
     normal_row = leaves.row_total * fit.rate[leaves.row_leaf]
-    seen_p = np.bincount(leaves.row_period, leaves.row_bad * fit.kept, leaves.periods)
-    normal_p = np.bincount(leaves.row_period, normal_row * fit.kept, leaves.periods)
+    seen_p = weighted_counts(leaves.row_period, leaves.row_bad * fit.kept, leaves.periods)
+    normal_p = weighted_counts(leaves.row_period, normal_row * fit.kept, leaves.periods)
     levels = np.where(normal_p > LEVEL_GROUP, seen_p / np.maximum(normal_p, 1e-9), 1.0)
     result: dict[Dims, float] = {}
     for dims in cuboids:
@@ -232,33 +255,39 @@ def _dispersion(fit: _Fit, cuboids: list[Dims]) -> tuple[dict[Dims, float], floa
         out[keys[~fit.kept]] = True
         result[dims] = _moments(seen, normal, (normal > 1e-6) & ~out.reshape(seen.shape))
     by_length = {n: [v for d, v in result.items() if len(d) == n] for n in (0, 1, 2)}
-    floors = {n: max(settings.least_dispersion, float(np.median(v)) / 2 if v else 0.0) for n, v in by_length.items()}
+    floors = {
+        n: max(settings.least_dispersion, float(np.median(v)) / 2 if v else 0.0) for n, v in by_length.items()
+    }
     c, m = leaves.row_bad[fit.kept], (normal_row * levels[leaves.row_period])[fit.kept]
     own = float((((c - m) ** 2) - m).sum() / max(float((m**2).sum()), 1e-12)) if len(c) else 0.0
     leaf = max(own, floors[2], settings.least_dispersion)
-    return {d: max(v, floors[len(d)]) for d, v in result.items()}, min(leaf, 1.0), levels
+    for d in sorted(result, key=len):  # a pair strays with each of its values
+        result[d] = max(result[d], floors[len(d)], *(result.get((x,), 0.0) for x in d if len(d) > 1))
+    return result, min(leaf, 1.0), levels
 
 
-def _level(leaves: Leaves, rate: FloatArray, singles: list[Dims], levels: FloatArray) -> float:
+def _level(
+    leaves: Leaves, rate: FloatArray, bounds: tuple[float, float], unexplained: npt.NDArray[np.bool_]
+) -> float:
     """Today's level of everything: what most of every dimension's values share. [1]
 
-    The least over dimensions of the weighted median ratio of bad to expected sessions: a fault raises all values of
-    the dimensions that it does not belong to, but only its own value of those that it does. It is held to what past
-    periods have shown, so a fault of everything stays a fault.
+    The lower quartile over dimensions of the weighted median ratio of bad to expected sessions: a fault raises
+    all values of the dimensions that it does not belong to, but only its own value of those that it does. It is held
+    to LEVEL_SPAN or what past periods have shown, so a fault of everything stays a fault.
     """
-    expected = leaves.total * rate
+    expected = leaves.total * rate * unexplained
+    bad = leaves.bad * unexplained
     found: list[float] = []
-    for dims in singles:
+    for dims in leaves.cuboids(1)[1:]:
         grouping = leaves.grouping(dims)
         normal = grouping.sums(expected)
         usual = normal >= LEVEL_GROUP
         if usual.sum() < LEVEL_GROUPS:
             continue
-        ratio = grouping.sums(leaves.bad)[usual] / normal[usual]
+        ratio = grouping.sums(bad)[usual] / normal[usual]
         order = np.argsort(ratio)
         weight = np.cumsum(normal[usual][order])
         found.append(float(ratio[order][np.searchsorted(weight, weight[-1] / 2)]))
     if not found:
         return 1.0
-    low, high = (1 / LEVEL_SPAN, LEVEL_SPAN) if not len(levels) else (levels.min(), levels.max())
-    return float(np.clip(min(found), min(low, 1.0), max(high, 1.0)))
+    return float(np.clip(np.quantile(found, LEVEL_QUANTILE), *bounds))

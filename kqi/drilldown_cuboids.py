@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from kqi.drilldown_table import FloatArray, IntArray, Table
 
@@ -20,6 +22,8 @@ Dims = tuple[int, ...]
 
 DENSE = 1 << 20
 """Key spaces up to this size are numbered through a table instead of sorting. [keys] Chosen here: 8 MB."""
+WIDEST = 1 << 62
+"""Keys stay below it. [1]"""
 CACHE = 256 << 20
 """Memory for groupings kept between passes. [bytes] Chosen here; what does not fit is made again."""
 
@@ -33,7 +37,7 @@ class Grouping:
 
     def sums(self, weights: FloatArray) -> FloatArray:
         """Sum of a leaf quantity by group, shape (size,)."""
-        return np.bincount(self.group, weights=weights, minlength=self.size)
+        return weighted_counts(self.group, weights, self.size)
 
 
 @dataclass(slots=True)
@@ -94,13 +98,17 @@ class Leaves:
         for length in range(1, longest + 1):
             for dims in combinations(telling, length):
                 smaller = list(combinations(dims, length - 1))
-                if any(s in same for s in smaller):
-                    same.add(dims)
-                elif length == 2 and any(self.grouping(s).size == self.grouping(dims).size for s in smaller):
+                sizes = [self.grouping(s).size for s in smaller] if length == 2 else []
+                if any(s in same for s in smaller) or (sizes and self.grouping(dims).size in sizes):
                     same.add(dims)
                 else:
                     kept.append(dims)
         return kept
+
+
+def weighted_counts(group: npt.NDArray[np.integer[Any]], weights: npt.NDArray[Any], size: int) -> FloatArray:
+    """Sum of the weights by group, shape (size,)."""
+    return np.asarray(np.bincount(group, weights, size), dtype=np.float64)
 
 
 def number(keys: IntArray, space: int) -> Grouping:
@@ -110,8 +118,8 @@ def number(keys: IntArray, space: int) -> Grouping:
         seen[keys] = True
         numbers = np.cumsum(seen, dtype=np.int32) - np.int32(1)
         return Grouping(numbers[keys], int(seen.sum()))
-    distinct, group = np.unique(keys, return_inverse=True)
-    return Grouping(group.astype(np.int32), len(distinct))
+    encoded = pa.array(keys).dictionary_encode()  # hashes; sorting takes several times as long
+    return Grouping(encoded.indices.to_numpy(zero_copy_only=False), len(encoded.dictionary))
 
 
 def make_leaves(now: Table, before: Table) -> Leaves:
@@ -126,9 +134,13 @@ def make_leaves(now: Table, before: Table) -> Leaves:
         values.append(tuple(numbers))
         codes.append(np.concatenate([here.codes, moved[there.codes] if len(moved) else there.codes]))
     rows = len(now) + len(before)
-    leaf = Grouping(np.zeros(rows, dtype=np.int32), 1 if rows else 0)
+    keys, space = np.zeros(rows, dtype=np.int64), 1
     for column, texts in zip(codes, values, strict=True):
-        leaf = number(leaf.group.astype(np.int64) * len(texts) + column, leaf.size * len(texts))
+        if space * max(len(texts), 1) > WIDEST:
+            leaf = number(keys, space)
+            keys, space = leaf.group.astype(np.int64), leaf.size
+        keys, space = keys * len(texts) + column, space * len(texts)
+    leaf = number(keys, space)
     first = np.zeros(leaf.size, dtype=np.int64)
     first[leaf.group] = np.arange(rows)
     now_leaf, before_leaf = leaf.group[: len(now)], leaf.group[len(now) :].astype(np.int64)
@@ -140,8 +152,8 @@ def make_leaves(now: Table, before: Table) -> Leaves:
         names=names,
         values=tuple(values),
         codes=np.array([column[first] for column in codes], dtype=np.int64).reshape(len(names), leaf.size),
-        total=np.bincount(now_leaf, weights=now.total, minlength=leaf.size),
-        bad=np.bincount(now_leaf, weights=now.bad, minlength=leaf.size),
+        total=weighted_counts(now_leaf, now.total, leaf.size),
+        bad=weighted_counts(now_leaf, now.bad, leaf.size),
         row_leaf=before_leaf[cell_first],
         row_period=before.period[cell_first],
         row_total=cell.sums(before.total),

@@ -20,6 +20,8 @@ from kqi.drilldown_table import FloatArray, IntArray
 LOW_RATE = 0.2
 """Up to this expected rate counts are gamma-Poisson, above it binomial with the same dispersion. [1] Chosen here:
 the binomial variance is a fifth smaller there."""
+FAR_FROM_ALL = 3.0
+"""Scores up to this are given the p-value 1. [nats] A tail of 1 % or more never stands out among many scopes."""
 RATE_BINS = np.geomspace(1e-5, 0.7, 15)
 """Borders of the classes of expected rates in which a scope is fitted. [1] Chosen here: a factor of two each."""
 
@@ -91,13 +93,16 @@ def binomial_score(bad: FloatArray, expected: FloatArray, total: FloatArray) -> 
     ----------
     Neill 2009, §2 (expectation-based Poisson, as a rate goes to 0); Kulldorff 1997, §3 (Bernoulli).
     """
-    score = special.xlogy(bad, bad / expected) + special.xlogy(total - bad, (total - bad) / (total - expected))
-    return np.where(bad > expected, np.maximum(score, 0.0), 0.0)
+    score = special.xlogy(bad, bad / expected) + special.xlogy(
+        total - bad, (total - bad) / (total - expected)
+    )
+    return np.asarray(np.where(bad > expected, np.maximum(score, 0.0), 0.0), dtype=np.float64)
 
 
 def poisson_score(bad: FloatArray, expected: FloatArray) -> FloatArray:
     """C·ln(C/B) + B − C where C > B, else 0. [nats] (Neill 2009, §2.)"""
-    return np.where(bad > expected, special.xlogy(bad, bad / expected) + expected - bad, 0.0)
+    score = special.xlogy(bad, bad / expected) + expected - bad
+    return np.asarray(np.where(bad > expected, score, 0.0), dtype=np.float64)
 
 
 def tail(bad: FloatArray, expected: FloatArray, total: FloatArray, variation: FloatArray) -> FloatArray:
@@ -118,7 +123,7 @@ def tail(bad: FloatArray, expected: FloatArray, total: FloatArray, variation: Fl
     rate = expected / total
     inflation = 1.0 + spread / (1.0 - rate)
     root = np.sqrt(2.0 * binomial_score(bad, expected, total) / inflation)
-    return np.where(rate <= LOW_RATE, gamma_poisson, special.ndtr(-root))
+    return np.asarray(np.where(rate <= LOW_RATE, gamma_poisson, special.ndtr(-root)), dtype=np.float64)
 
 
 def false_discovery_bound(p_values: FloatArray, tests: int, level: float) -> float:
@@ -155,8 +160,7 @@ def scan(leaves: Leaves, baseline: Baseline, state: State, settings: DrilldownSe
             )
         else:
             grouping = leaves.grouping(dims)
-        pick = (lambda a, r=rows: a if r is None else a[r])  # noqa: E731 - one line used four times below
-        total, bad = grouping.sums(pick(state.total)), grouping.sums(pick(state.bad))
+        total, bad = grouping.sums(_of(state.total, rows)), grouping.sums(_of(state.bad, rows))
         large = total >= settings.min_total
         if len(dims) < 3:
             tests += int(large.sum())
@@ -165,19 +169,24 @@ def scan(leaves: Leaves, baseline: Baseline, state: State, settings: DrilldownSe
             able[dims] = fit[grouping.group]
         if not fit.any():
             continue
-        expected = grouping.sums(pick(state.expected))
+        expected = grouping.sums(_of(state.expected, rows))
         fit &= bad >= settings.min_ratio * expected
         chosen = np.flatnonzero(fit)
         if not len(chosen):
             continue
         first = np.zeros(grouping.size, dtype=np.int64)
         first[grouping.group] = np.arange(len(leaves)) if rows is None else rows
-        evidence = grouping.sums(pick(state.evidence))
+        evidence = grouping.sums(_of(state.evidence, rows))
         parts.append((index, first[chosen], total[chosen], bad[chosen], expected[chosen], evidence[chosen]))
-    return _assemble(cuboids, parts, baseline, tests)
+    return _assemble(leaves, cuboids, parts, baseline, tests)
+
+
+def _of(values: FloatArray, rows: IntArray | None) -> FloatArray:
+    return values if rows is None else values[rows]
 
 
 def _assemble(
+    leaves: Leaves,
     cuboids: list[Dims],
     parts: list[tuple[int, IntArray, FloatArray, FloatArray, FloatArray, FloatArray]],
     baseline: Baseline,
@@ -187,15 +196,14 @@ def _assemble(
         none, empty = np.empty(0, dtype=np.int64), np.empty(0)
         return Candidates(cuboids, none, none, empty, empty, empty, empty, empty, tests)
     cuboid = np.concatenate([np.full(len(part[1]), part[0]) for part in parts])
-    leaf, total, bad, expected, evidence = (np.concatenate([p[i] for p in parts]) for i in (1, 2, 3, 4, 5))
+    leaf = np.concatenate([p[1] for p in parts])
+    total, bad, expected = (np.concatenate([p[i] for p in parts]) for i in (2, 3, 4))
     expected = np.clip(expected, 1e-9, total * (1 - 1e-3))
-    variation = np.concatenate(
-        [
-            baseline.variation(cuboids[part[0]]) * (1 + 1 / baseline.periods)
-            + 1.0 / (part[5] + baseline.prior[len(cuboids[part[0]])])
-            for part in parts
-        ]
-    )
+    variation = np.concatenate([_variation(leaves, baseline, cuboids[p[0]], p[1], p[5]) for p in parts])
+    score = binomial_score(bad, expected, total)
+    p_value = np.ones(len(score))
+    close = score > FAR_FROM_ALL
+    p_value[close] = tail(bad[close], expected[close], total[close], variation[close])
     return Candidates(
         cuboids=cuboids,
         cuboid=cuboid,
@@ -203,15 +211,31 @@ def _assemble(
         total=total,
         bad=bad,
         expected=expected,
-        score=binomial_score(bad, expected, total),
-        p_value=tail(bad, expected, total, variation),
+        score=score,
+        p_value=p_value,
         tests=max(tests, 1),
     )
 
 
-def failure_score(
-    total: FloatArray, bad: FloatArray, rate: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _variation(
+    leaves: Leaves, baseline: Baseline, dims: Dims, leaf: IntArray, evidence: FloatArray
+) -> FloatArray:
+    """Squared coefficient of variation of the bad sessions to expect: healthy straying, and what the past leaves open.
+
+    The expected rate is a product of factors, each known to 1/(its bad sessions in the past + the weight of its
+    prior): those of the scope's single values, and the scope's own.
+    """
+    found = baseline.variation(dims) * (1 + 1 / baseline.periods) + 1.0 / (
+        evidence + baseline.prior[len(dims)]
+    )
+    if len(dims) > 1:
+        for d in dims:
+            single = leaves.grouping((d,))
+            found = found + 1.0 / (single.sums(baseline.evidence) + baseline.prior[1])[single.group[leaf]]
+    return np.asarray(found, dtype=np.float64)
+
+
+def failure_score(total: FloatArray, bad: FloatArray, rate: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Score of "a share a of all sessions fails, whatever else does" by classes of expected rates, and a.
 
     A session is bad with probability r + a(1−r). The score is max over a of

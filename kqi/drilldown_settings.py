@@ -20,7 +20,7 @@ class DrilldownSettings:
         crew could still find.
     min_share
         Least share of the whole excess that a further cause explains; the first one need not. [1]
-        Chosen here: below a fiftieth it is not why the figures are bad now.
+        Chosen here: below half a percent it is not why the figures are bad now.
     false_discovery
         Bound of the false-discovery rate over all candidates of a case. [1] Also the bound of the chance that a
         healthy case names anything, as far as the noise is as estimated.
@@ -32,19 +32,19 @@ class DrilldownSettings:
         Squared coefficient of variation of a healthy rate from period to period where fewer than three periods
         tell. [1] Chosen here: 14 %.
     least_dispersion
-        Least of it whatever the periods say. [1] Chosen here: 4.5 %; few periods may agree by chance.
+        Least of it whatever the periods say. [1] Chosen here: 7 %; few periods may agree by chance.
     """
 
     max_dimensions: int = 3
     min_total: float = 20
     min_bad: float = 5
     min_ratio: float = 1.2
-    min_share: float = 0.02
+    min_share: float = 0.005
     false_discovery: float = 0.01
     max_findings: int = 10
     top: int = 5
     unknown_dispersion: float = 0.02
-    least_dispersion: float = 0.002
+    least_dispersion: float = 0.005
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_dimensions <= 3:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import special
 
 from kqi.drilldown_baseline import Baseline
-from kqi.drilldown_cuboids import Dims, Leaves
+from kqi.drilldown_cuboids import Dims, Leaves, weighted_counts
 from kqi.drilldown_scan import State, binomial_score
 from kqi.drilldown_settings import DrilldownSettings
 from kqi.drilldown_table import FloatArray, IntArray
@@ -47,7 +47,9 @@ class Parts:
         failing = self.expected + np.minimum(added, scaled)
         normal = np.maximum(self.expected, 1e-9)
         ratio_log = np.log(np.maximum(failing, 1e-9) / normal)
-        return (self.bad * ratio_log - (failing - normal)) / (1 + variation * failing), 2 * np.minimum(added, scaled)
+        return (self.bad * ratio_log - (failing - normal)) / (1 + variation * failing), 2 * np.minimum(
+            added, scaled
+        )
 
     def homogeneity(self, variation: float) -> float:
         """p-value of "all parts fail by one share or by one ratio" (Pearson's X², parts under 5 left out)."""
@@ -68,9 +70,7 @@ class Parts:
         return best
 
 
-def wider(
-    leaves: Leaves, baseline: Baseline, state: State, dims: Dims, leaf: int
-) -> tuple[Dims, int] | None:
+def wider(leaves: Leaves, baseline: Baseline, state: State, dims: Dims, leaf: int) -> tuple[Dims, int] | None:
     """The parent whose siblings of the scope fail alike; None where there is none.
 
     A parent is named where its other children together speak for the scope's failure, hardly any of them is
@@ -95,9 +95,28 @@ def wider(
             continue
         if healthy.any() and parts.homogeneity(variation) < ALIKE:
             continue
+        if _lies_elsewhere(leaves, baseline, state, parent, leaf, d):
+            continue
         if best is None or evidence[sibling].sum() > best[0]:
             best = float(evidence[sibling].sum()), parent
     return None if best is None else (best[1], leaf)
+
+
+def _lies_elsewhere(
+    leaves: Leaves, baseline: Baseline, state: State, parent: Dims, leaf: int, along: int
+) -> bool:
+    """Whether the siblings' failure is that of a part of them by another dimension: a cause of its own then."""
+    rows = scope_rows(leaves, parent, leaf)
+    rest = rows[leaves.codes[along, rows] != leaves.codes[along, leaf]]
+    for d in range(len(leaves.names)):
+        if d in parent or d == along:
+            continue
+        parts = _parts(leaves, state, rest, d)
+        share, ratio = _failure(parts.total.sum(), parts.bad.sum(), parts.expected.sum())
+        evidence, weight = parts.evidence(share, ratio, baseline.variation(tuple(sorted((*parent, d)))[:3]))
+        if weight[evidence < -EVIDENCE].sum() >= HEALTHY_CHILDREN * weight.sum():
+            return True
+    return False
 
 
 def narrower(
@@ -134,7 +153,9 @@ def narrower(
         score = binomial_score(parts.bad[able], parts.expected[able], parts.total[able])
         normal = np.array([parts.expected.sum()])
         whole = float(binomial_score(np.array([parts.bad.sum()]), normal, np.array([parts.total.sum()]))[0])
-        gain = float((score - EVIDENCE).sum()) - float(able.sum()) * float(penalties[list(child)].sum()) - whole
+        gain = (
+            float((score - EVIDENCE).sum()) - float(able.sum()) * float(penalties[list(child)].sum()) - whole
+        )
         if gain > 0 and (best is None or gain > best[0]):
             value = int(np.flatnonzero(able)[np.argmax(score)])
             inside = rows[(leaves.codes[d, rows] == value) & (state.total[rows] > 0)]
@@ -144,13 +165,18 @@ def narrower(
 
 def cut(leaves: Leaves, state: State, dims: Dims, leaf: int, along: int) -> Parts:
     """The scope of `dims` that `leaf` lies in, cut along another dimension."""
-    rows = scope_rows(leaves, dims, leaf)
+    return _parts(leaves, state, scope_rows(leaves, dims, leaf), along)
+
+
+def _parts(leaves: Leaves, state: State, rows: IntArray, along: int) -> Parts:
     codes, size = leaves.codes[along, rows], len(leaves.values[along])
-    total = np.bincount(codes, state.total[rows], size)
+    total = weighted_counts(codes, state.total[rows], size)
     return Parts(
         total,
-        np.bincount(codes, state.bad[rows], size),
-        np.clip(np.bincount(codes, state.expected[rows], size), 1e-9, np.maximum(total * (1 - 1e-3), 2e-9)),
+        weighted_counts(codes, state.bad[rows], size),
+        np.clip(
+            weighted_counts(codes, state.expected[rows], size), 1e-9, np.maximum(total * (1 - 1e-3), 2e-9)
+        ),
     )
 
 

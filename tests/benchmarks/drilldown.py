@@ -1,12 +1,12 @@
-"""How often the drill-down names the cause, on faults made session by session by a simulation that shares no code with it.
+"""How often the drill-down names the cause, on faults made session by session by a simulation of its own.
 
 python -m tests.benchmarks.drilldown [CASES]
 
-A province is made: sessions draw a source and one of its nodes, a city and one of its areas, a phone model (whose maker
-decides the system), an app version and a radio technique, all with very unequal shares. Every value has a latent strength
-of failure, some pairs too, and all of them stray anew in every quarter hour. A session fails if any of its reasons
-does. Faults are further reasons that hit a share of the sessions of a scope; some multiply the reasons that are there
-instead. Every case has decoys: healthy scopes with several times their usual traffic.
+It shares no code and no assumption with the drill-down. Sessions draw a source and one of its nodes, a city and one of
+its areas, a phone model (whose maker decides the system), an app version and a radio technique, with very unequal
+shares. Every value has a latent strength of failure, some pairs too, and all values stray anew in every quarter hour.
+Faults hit a share of the sessions of a scope whatever else they suffer; some multiply what they suffer instead. Every
+case has decoys: healthy scopes with several times their usual traffic.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ class Province:
         for first, second in (("node", "city"), ("model", "app_version")):
             joined = np.char.add(np.char.add(columns[first], "|"), columns[second])
             values, where = np.unique(joined, return_inverse=True)
-            odds += np.array([self.pairs.setdefault((first, v), float(rng.normal(0, 0.2))) for v in values])[where]
+            odds += np.array([self.pairs.setdefault((first, v), float(rng.normal(0, 0.2))) for v in values])[
+                where
+            ]
         return np.clip(np.exp(odds), 0, 0.6)
 
 
@@ -181,7 +183,9 @@ def make_case(
         if scope is None:
             continue
         inside = member(now, scope)
-        if any((inside & member(now, f)).sum() > 0.3 * min(inside.sum(), member(now, f).sum()) for f in faults):
+        if any(
+            (inside & member(now, f)).sum() > 0.3 * min(inside.sum(), member(now, f).sum()) for f in faults
+        ):
             continue
         if rng.random() < 0.3:
             added = np.minimum(chance * rng.uniform(4, 12), 0.95)
@@ -199,7 +203,9 @@ def matches(result: Drilldown, faults: Sequence[Scope]) -> tuple[bool, int, int]
     """Exact match of the sets, causes named rightly, and causes within the first five."""
     wanted = set(faults)
     hit = sum(bool(({f.scope} | set(f.same_as)) & wanted) for f in result.findings)
-    first = [{f.scope} | set(f.same_as) for f in (*result.findings, *result.alternatives)][: 4 + max(len(faults), 1)]
+    first = [{f.scope} | set(f.same_as) for f in (*result.findings, *result.alternatives)][
+        : 4 + max(len(faults), 1)
+    ]
     within = sum(any(fault in names for names in first) for fault in faults)
     return hit == len(wanted) == len(result.findings), hit, within
 
@@ -222,7 +228,9 @@ KINDS: dict[str, tuple[tuple[int, ...], dict[str, object]]] = {
 def main() -> None:
     cases = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 20
     print(f"{cases} cases a kind, {SESSIONS} sessions a quarter hour, {len(DIMENSIONS)} dimensions")
-    print(f"{'kind':34} {'exact':>6} {'recall':>7} {'precision':>9} {'top 5':>6} {'named':>6} {'ms a case':>10}")
+    print(
+        f"{'kind':34} {'exact':>6} {'recall':>7} {'precision':>9} {'top 5':>6} {'named':>6} {'ms a case':>10}"
+    )
     for number, (kind, (lengths, options)) in enumerate(KINDS.items()):
         exact = right = within = named = 0
         spent: list[float] = []
@@ -234,9 +242,18 @@ def main() -> None:
             spent.append(time.perf_counter() - began)
             rows += len(case.now)
             one, hits, near = matches(result, case.faults)
-            exact, right, within, named = exact + one, right + hits, within + near, named + len(result.findings)
+            exact, right, within, named = (
+                exact + one,
+                right + hits,
+                within + near,
+                named + len(result.findings),
+            )
         wanted = cases * len(lengths)
-        share = (f"{right / wanted:.2f}", f"{right / max(named, 1):.2f}", f"{within / wanted:.2f}") if wanted else ("",) * 3
+        share = (
+            (f"{right / wanted:.2f}", f"{right / max(named, 1):.2f}", f"{within / wanted:.2f}")
+            if wanted
+            else ("",) * 3
+        )
         print(
             f"{kind:34} {exact / cases:6.2f} {share[0]:>7} {share[1]:>9} {share[2]:>6} {named / cases:6.2f}"
             f" {np.median(spent) * 1e3:10.0f}"
@@ -251,7 +268,10 @@ def cost() -> None:
     rows = 100_000
 
     def drawn(count: int) -> dict[str, np.ndarray]:
-        return {f"d{i}": np.char.add(f"v{i}-", (card * rng.random(count) ** 2).astype(int).astype(str)) for i, card in enumerate(cards)}
+        return {
+            f"d{i}": np.char.add(f"v{i}-", (card * rng.random(count) ** 2).astype(int).astype(str))
+            for i, card in enumerate(cards)
+        }
 
     now, before = drawn(rows), drawn(4 * rows)
     total, past_total = 1 + rng.geometric(0.2, rows), 1 + rng.geometric(0.2, 4 * rows)
@@ -268,7 +288,10 @@ def cost() -> None:
     began, used = time.perf_counter(), time.process_time()
     result = drill(*tables)
     wall, cpu = time.perf_counter() - began, time.process_time() - used
-    print(f"{len(tables[0])} rows now, {len(tables[1])} before, 6 dimensions: {wall * 1e3:.0f} ms ({cpu * 1e3:.0f} ms of CPU),")
+    print(
+        f"{len(tables[0])} rows now, {len(tables[1])} before, 6 dimensions:"
+        f" {wall * 1e3:.0f} ms ({cpu * 1e3:.0f} ms of CPU),"
+    )
     print(f"  {result.candidates} scopes looked at; named {[dict(f.scope) for f in result.findings]}")
 
 
