@@ -11,9 +11,9 @@ from functools import partial
 
 from cem.platform.errors import InvalidInput
 from kqi.feeds.errors import BadMapping, UnreadableFeed
-from kqi.feeds.importing import Mappings, read_stream
 from kqi.feeds.items import FeedLimits, Read
 from kqi.feeds.pm_counters import read_rules
+from kqi.feeds.reading import Mappings, read_stream
 from kqi.feeds.storing import NO_AGE_LIMIT, Prepared, prepare
 from kqi.feeds.table_mapping import read_table_mapping
 from kqi.samples import TimeBounds

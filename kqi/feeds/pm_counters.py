@@ -278,9 +278,10 @@ def _plan(names: tuple[str, ...], rules: Sequence[Rule]) -> _Plan:
         positions.setdefault(name.lower(), position)
     steps: list[_Step] = []
     for rule in rules:
-        terms = [_term(name, positions) for name in rule.counters]
+        first = rule.how is How.FIRST
+        terms = [_term(name, positions, parts=not first) for name in rule.counters]
         below = [_term(name, positions) for name in rule.denominators]
-        if rule.how is How.FIRST:
+        if first:
             terms = [next((term for term in terms if term), ())]
         if all(terms) and all(below):
             single = rule.how is not How.RATIO and len(terms) == 1 and len(terms[0]) == 1
@@ -309,11 +310,14 @@ def _values(
     return values
 
 
-def _term(name: str, positions: Mapping[str, int]) -> Term:
+def _term(name: str, positions: Mapping[str, int], *, parts: bool = True) -> Term:
+    """Where a name's counters are: its own, its total, or with `parts` all that it is divided into."""
     wanted = name.lower()
-    for exact in (wanted, f"{wanted}.sum"):
+    for exact in (wanted, f"{wanted}.sum", f"{wanted}.tot"):
         if exact in positions:
             return (positions[exact],)
+    if not parts:
+        return ()
     return tuple(position for other, position in positions.items() if other.startswith(f"{wanted}."))
 
 

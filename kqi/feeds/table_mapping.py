@@ -1,7 +1,8 @@
 """Which column of a table is what: rows to samples in wire form.
 
 Pure. A mapping is a TOML file of `kind = "table"` (`docs/feeds.md` shows one), or is guessed from the columns' names:
-members of a sample and dimensions by their own names, `labels.x` a label, every other column an indicator.
+members of a sample and dimensions by their own names, `labels.x` a label, names of the catalogue or with a unit's
+ending an indicator. Columns of other names are left out: a number may be anything, also somebody's telephone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from kqi.feeds.errors import BadMapping
 from kqi.feeds.items import Refused, WireItem, content_id
 from kqi.feeds.mapping_files import Section, read_toml
 from kqi.feeds.pm_times import parse_time
-from kqi.feeds.units import factor, unit_of
+from kqi.feeds.units import factor, names_a_unit, unit_of
 from kqi.samples import Feed
 
 DIMENSIONS = frozenset(ALL_DIMENSIONS) - {"service", "vantage"}
@@ -115,7 +116,7 @@ def guess_mapping(columns: Sequence[str], feed: Feed | None) -> TableMapping:
     values = {
         name: ValueColumn(name)
         for name in columns
-        if _INDICATOR.match(name) and name not in {*MEMBERS, *DIMENSIONS, "observed_at", "labels", "values"}
+        if _INDICATOR.match(name) and (name in CATALOGUE or names_a_unit(name))
     }
     if not values:
         raise BadMapping("No column holds values: give a mapping file.")

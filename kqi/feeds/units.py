@@ -27,6 +27,11 @@ _SUFFIXES = (
 )  # fmt: skip
 
 
+def names_a_unit(indicator: str) -> bool:
+    """Whether a name says its unit by its ending."""
+    return any(indicator.endswith(ending) for ending, _ in _SUFFIXES)
+
+
 def unit_of(indicator: str) -> str:
     """The unit that an indicator's name says by its ending; '1' where it says none."""
     return next((unit for ending, unit in _SUFFIXES if indicator.endswith(ending)), "1")

@@ -15,7 +15,9 @@ from cem.platform.errors import InvalidInput, Unavailable
 from cem.platform.group_commit import Entry, Outcome, Receipt
 from kqi.feeds import importing
 from kqi.feeds.errors import UnreadableFeed
-from kqi.feeds.importing import ImportReport, import_file, read_stream
+from kqi.feeds.health import FeedState, feed_health
+from kqi.feeds.importing import ImportReport, delivery_of, import_file
+from kqi.feeds.reading import read_stream
 from kqi.feeds.storing import NO_AGE_LIMIT, Prepared, prepare
 from kqi.samples import TimeBounds
 from tests.conftest import FakeClock
@@ -82,6 +84,8 @@ def test_rows_are_those_of_the_store(tmp_path: Path) -> None:
     assert row["values"]["rrc_setup_success_ratio"] == pytest.approx(0.97)
     assert (report.accepted, dict(report.refused)) == (2, {"suspect": 1, "wrong_count": 1})
     assert report.first_window == report.last_window == datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
+    health = feed_health("ran-east", [delivery_of(report, NOW)], NOW)
+    assert (health.state, health.items, health.lag) == (FeedState.OK, 2, timedelta(minutes=15))
 
 
 def test_a_dry_run_tells_every_item_and_stores_nothing(tmp_path: Path) -> None:

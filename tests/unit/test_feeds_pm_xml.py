@@ -227,3 +227,17 @@ def test_an_operators_own_rules() -> None:
     found = CounterReader(rules).read(measurement)[0]
     assert isinstance(found, CounterItem)
     assert (found.service, found.dimensions, found.values) == ("iot", {"cell": "u"}, {"load": 0.5})
+
+
+def test_a_figure_is_not_summed_out_of_its_parts() -> None:
+    names = "<measTypes>DRB.UEThpDl.5QI1 DRB.UEThpDl.5QI9</measTypes>"
+    parts = items(one_file(QUARTER, names, "<measResults>4 6</measResults>"))[0]
+    assert isinstance(parts, CounterItem)
+    assert parts.values == {"counter:DRB.UEThpDl.5QI1": 4.0, "counter:DRB.UEThpDl.5QI9": 6.0}
+
+
+def test_a_ratio_of_nothing_is_left_out() -> None:
+    names = "<measTypes>RM.RegInitReq RM.RegInitSucc</measTypes>"
+    found = items(one_file(QUARTER, names, "<measResults>0 0</measResults>"))[0]
+    assert isinstance(found, CounterItem)
+    assert found.values == {"registration_attempts": 0.0, "registration_successes": 0.0}

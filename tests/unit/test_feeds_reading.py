@@ -13,9 +13,9 @@ import pytest
 import zstandard
 
 from kqi.feeds.errors import BadMapping, UnreadableFeed
-from kqi.feeds.importing import Format, format_of, load_mapping, read_file, read_stream
 from kqi.feeds.items import CounterItem, FeedLimits, Read, Refused, WireItem
 from kqi.feeds.json_items import json_elements
+from kqi.feeds.reading import Format, format_of, load_mapping, read_file, read_stream
 from kqi.feeds.table_mapping import read_table_mapping
 from kqi.feeds.units import factor
 from kqi.samples import Feed
@@ -191,6 +191,12 @@ def test_times_of_tables(form: str, cell: str) -> None:
         bodies(read(f"t;r\n{cell};1\n".encode(), "a.csv", mapping=mapping))[0]["observed_at"]
         == "2026-11-22T07:31:00Z"
     )
+
+
+def test_a_guessed_table_takes_only_what_is_known() -> None:
+    head = b"observed_at,vantage,cell,rtt_ms,failed,phone,note\n"
+    row = b"2026-11-22T07:31:00Z,pipe,c-1,50,1,13812345678,hello\n"
+    assert bodies(read(head + row, "a.csv"))[0]["values"] == {"rtt_ms": 50.0, "failed": 1.0}
 
 
 def test_rows_that_do_not_fit_and_tables_that_are_none() -> None:
