@@ -383,6 +383,103 @@ def demarcate(ctx: click.Context, bundles: Any, rules: Path | None, output: Any)
     raise SystemExit(EXIT_FAILED if bad else 0)
 
 
+# indicators
+
+
+@main.group()
+def kqi() -> None:
+    """Indicators: files in, scopes that explain a fault out."""
+
+
+@kqi.command("drilldown")
+@click.argument("now", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--total", required=True, help="Column with the number of sessions.")
+@click.option("--bad", required=True, help="Column with the number of bad ones.")
+@click.option("--periods-column", help="Column of BEFORE that tells past periods apart.")
+@click.option(
+    "--dimension", "dimensions", multiple=True, help="Columns to look at; default: all that are left."
+)
+@click.option("--top", default=5, show_default=True, help="Alternatives shown beside the causes.")
+def kqi_drilldown(
+    now: Path,
+    before: Path,
+    total: str,
+    bad: str,
+    periods_column: str | None,
+    dimensions: tuple[str, ...],
+    top: int,
+) -> None:
+    """Name the scopes that explain why the table NOW.csv is worse than BEFORE.csv; prints JSON."""
+    from kqi.drilldown import drilldown_files
+
+    found = drilldown_files(
+        now,
+        before,
+        total=total,
+        bad=bad,
+        periods_column=periods_column,
+        dimensions=list(dimensions) or None,
+        top=top,
+    )
+    click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@kqi.command("import")
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--mapping",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What columns or counters mean.",
+)
+@click.option(
+    "--feed", type=click.Choice(["pipe", "cloud", "iot"]), help="Vantage point, where the file does not say."
+)
+@click.option(
+    "--origin", default="import", show_default=True, help="The feed's name; part of a sample's identity."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print as NDJSON what would be stored and what is refused; store nothing."
+)
+@click.pass_context
+def kqi_import(
+    ctx: click.Context, path: Path, mapping: Path | None, feed: str | None, origin: str, dry_run: bool
+) -> None:
+    """Store the samples of a file: NDJSON, JSON, CSV, Parquet, Arrow, 3GPP measurement XML; also .gz and .zst.
+
+    Sending a file again changes nothing. With the embedded store this needs the service to be stopped.
+    """
+    from rich.progress import Progress
+
+    from kqi.feeds.importing import import_file, load_mapping
+    from kqi.samples import Feed
+
+    with _house(ctx) as house, Progress(console=_stderr_console(), transient=True) as progress:
+        task = progress.add_task(path.name, total=None)
+        report = import_file(
+            path,
+            commits=None if dry_run else house.samples_writer,
+            hash_number=house.hasher,
+            clock=house.clock,
+            origin=origin,
+            mapping=load_mapping(mapping) if mapping else None,
+            feed=Feed(feed) if feed else None,
+            progress=lambda done, size: progress.update(task, completed=done, total=size),
+            emit=lambda line: click.echo(line.decode()),
+        )
+    refused = sum(report.refused.values())
+    verb = "would be stored" if dry_run else "stored"
+    click.echo(
+        f"{report.format}: {report.accepted} {verb}, {report.duplicate} there already, {refused} refused",
+        err=True,
+    )
+    for reason, count in report.refused.most_common():
+        click.echo(f"  {count} × {reason}", err=True)
+    if report.failure:
+        _fail(f"not read to its end: {report.failure}", EXIT_FAILED)
+    raise SystemExit(EXIT_FAILED if refused else 0)
+
+
 def _stderr_console() -> Any:
     from rich.console import Console
 

@@ -242,8 +242,8 @@ class House:
     # indicators
 
     @cached_property
-    def kqi(self) -> KqiService:
-        """Samples in; sessions, cubes and peers out."""
+    def samples_writer(self) -> GroupCommit:
+        """The one writer of samples in this process."""
         writer = open_samples_writer(
             self.facts,
             self.clock,
@@ -252,6 +252,11 @@ class House:
             max_waiting=self.settings.queue_items,
         )
         self._closing.callback(writer.close)
+        return writer
+
+    @cached_property
+    def kqi(self) -> KqiService:
+        """Samples in; sessions, cubes and peers out."""
         given = self.settings
         limits = KqiLimits(
             max_body_bytes=given.max_body_bytes,
@@ -260,7 +265,9 @@ class House:
             late_after=given.late_after,
             future_skew=given.future_skew,
         )
-        service = KqiService(self.facts, self.clock, commits=writer, hash_number=self.hasher, limits=limits)
+        service = KqiService(
+            self.facts, self.clock, commits=self.samples_writer, hash_number=self.hasher, limits=limits
+        )
         self._closing.callback(service.close)
         return service
 
