@@ -10,7 +10,7 @@ normal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -97,6 +97,8 @@ class _Fit:
     kept: npt.NDArray[np.bool_]
     total: FloatArray
     bad: FloatArray
+    tables: dict[Dims, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
+    """Bad and expected sessions by group and period, of each cuboid as its factors were set."""
 
     def pool(self) -> None:
         """Sums the kept rows of the past by leaf."""
@@ -134,10 +136,10 @@ def fit_baseline(leaves: Leaves, settings: DrilldownSettings) -> Baseline:
     singles = [dims for dims in cuboids if len(dims) == 1]
     pairs = [dims for dims in cuboids if len(dims) == 2]
     priors: dict[int, list[float]] = {0: [1e3], 1: [], 2: []}
-    priors[1] = [_step(fit, leaves.grouping(dims), None, mask=False) for dims in singles]
+    priors[1] = [_step(fit, dims, None, mask=False) for dims in singles]
     for dims, weight in zip(singles, priors[1], strict=True):
-        _step(fit, leaves.grouping(dims), weight, mask=True)
-    priors[2] = [_step(fit, leaves.grouping(dims), None, mask=True) for dims in pairs]
+        _step(fit, dims, weight, mask=True)
+    priors[2] = [_step(fit, dims, None, mask=True) for dims in pairs]
     fit.pool()
     expected = fit.total * fit.rate
     k = _prior(fit.bad, expected)
@@ -169,8 +171,9 @@ def _prior(bad: FloatArray, expected: FloatArray) -> float:
     return float(np.clip(1.0 / between if between > 0 else 200.0, 0.5, 200.0))
 
 
-def _step(fit: _Fit, grouping: Grouping, weight: float | None, *, mask: bool) -> float:
+def _step(fit: _Fit, dims: Dims, weight: float | None, *, mask: bool) -> float:
     """One factor per group of a cuboid; returns the weight of the level above, found from the groups if not given."""
+    grouping = fit.leaves.grouping(dims)
     bad, expected = grouping.sums(fit.bad), grouping.sums(fit.total * fit.rate)
     k = _prior(bad, expected) if weight is None else weight
     factor = (bad + k) / (expected + k)
@@ -185,6 +188,7 @@ def _step(fit: _Fit, grouping: Grouping, weight: float | None, *, mask: bool) ->
             incident = _incidents(seen, normal * factor[:, None], fit.settings.least_dispersion)
             if incident.any():
                 fit.kept &= ~incident.ravel()[keys]
+            fit.tables[dims] = seen, normal * factor[:, None]
     fit.scale(factor[grouping.group])
     return k
 
@@ -245,14 +249,16 @@ def _dispersion(fit: _Fit, cuboids: list[Dims]) -> tuple[dict[Dims, float], floa
     normal_p = weighted_counts(leaves.row_period, normal_row * fit.kept, leaves.periods)
     levels = np.where(normal_p > LEVEL_GROUP, seen_p / np.maximum(normal_p, 1e-9), 1.0)
     result: dict[Dims, float] = {}
+    dropped_leaf, dropped_period = leaves.row_leaf[~fit.kept], leaves.row_period[~fit.kept]
+    fit.tables[()] = seen_p[None, :], normal_p[None, :]
     for dims in cuboids:
-        table = _period_table(fit, leaves.grouping(dims))
+        grouping = leaves.grouping(dims)
+        table = fit.tables.get(dims)
         if table is None:
             continue
-        keys, seen, normal = table
-        normal = normal * levels
+        seen, normal = table[0], table[1] * levels
         out = np.zeros(seen.size, dtype=bool)
-        out[keys[~fit.kept]] = True
+        out[grouping.group[dropped_leaf].astype(np.int64) * leaves.periods + dropped_period] = True
         result[dims] = _moments(seen, normal, (normal > 1e-6) & ~out.reshape(seen.shape))
     by_length = {n: [v for d, v in result.items() if len(d) == n] for n in (0, 1, 2)}
     floors = {

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import special
 
 from kqi.drilldown_baseline import Baseline
-from kqi.drilldown_cuboids import Dims, Leaves, number
+from kqi.drilldown_cuboids import Dims, Grouping, Leaves, number, weighted_counts
 from kqi.drilldown_settings import DrilldownSettings
 from kqi.drilldown_table import FloatArray, IntArray
 
@@ -154,10 +154,9 @@ def scan(leaves: Leaves, baseline: Baseline, state: State, settings: DrilldownSe
             tests += room
             if not len(rows):
                 continue
-            above, width = leaves.grouping(dims[:2]), len(leaves.values[dims[2]])
-            grouping = number(
-                above.group[rows].astype(np.int64) * width + leaves.codes[dims[2]][rows], above.size * width
-            )
+            rows, grouping = _enough_bad(leaves, dims, rows, state.bad, settings.min_bad)
+            if not len(rows):
+                continue
         else:
             grouping = leaves.grouping(dims)
         total, bad = grouping.sums(_of(state.total, rows)), grouping.sums(_of(state.bad, rows))
@@ -179,6 +178,24 @@ def scan(leaves: Leaves, baseline: Baseline, state: State, settings: DrilldownSe
         evidence = grouping.sums(_of(state.evidence, rows))
         parts.append((index, first[chosen], total[chosen], bad[chosen], expected[chosen], evidence[chosen]))
     return _assemble(leaves, cuboids, parts, baseline, tests)
+
+
+def _enough_bad(
+    leaves: Leaves, dims: Dims, rows: IntArray, bad: FloatArray, least: float
+) -> tuple[IntArray, Grouping]:
+    """The rows whose group of this triple has enough bad sessions, and their groups: mostly a small part."""
+    if 2 * len(rows) > len(leaves):
+        known = leaves.grouping(dims)
+        group, size = known.group[rows], known.size
+    else:
+        above, width = leaves.grouping(dims[:2]), len(leaves.values[dims[2]])
+        keys = above.group[rows].astype(np.int64) * width + leaves.codes[dims[2]][rows]
+        made = number(keys, above.size * width)
+        group, size = made.group, made.size
+    enough = weighted_counts(group, bad[rows], size) >= least
+    inside = enough[group]
+    renumbered = np.cumsum(enough, dtype=np.int32) - np.int32(1)
+    return rows[inside], Grouping(renumbered[group[inside]], int(enough.sum()))
 
 
 def _of(values: FloatArray, rows: IntArray | None) -> FloatArray:
