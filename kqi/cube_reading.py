@@ -1,6 +1,6 @@
-"""Answers questions to the cubes, from the smallest cut that can, else from the samples themselves.
+"""Answers questions to the cubes, from the smallest cut and the coarsest tier that can, else from the samples.
 
-Both ways use the same states and merges (`kqi.cuts`), so that they agree. Derived indicators (a ratio of sums) are
+All ways use the same states and merges (`kqi.cuts`), so that they agree. Derived indicators (a ratio of sums) are
 made here, after merging, from the sums of their parts.
 """
 
@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from cem.platform.errors import InvalidInput
 from cem.platform.facts import FactStore
 from cem.platform.windows import WINDOW, window_start
 from kqi.catalogue import CATALOGUE, Aggregation, Indicator
-from kqi.cuts import ALL_DIMENSIONS, MERGE_SQL, STATES_SQL, cut_for, observations_sql
+from kqi.cuts import ALL_DIMENSIONS, MERGE_SQL, STATES_SQL, Cut, cut_for, observations_sql
+from kqi.tiers import DAILY, HOURLY, QUARTER, Segment, Tier, plan
 
 MAX_WINDOWS = 96 * 31
-"""Windows that one question may span: a month. [1]"""
+"""Windows that one question by quarter hours may span: a month. [1]"""
 MAX_FACT_WINDOWS = 96
 """Windows of a question that only samples can answer: a day. [1] Chosen here: it reads every sample."""
 MAX_INDICATORS = 12
@@ -33,7 +35,23 @@ class Step(StrEnum):
 
     WINDOW = "15m"
     HOUR = "1h"
+    DAY = "1d"
     ALL = "all"
+
+
+COARSEST: Mapping[Step, Tier] = MappingProxyType(
+    {Step.WINDOW: QUARTER, Step.HOUR: HOURLY, Step.DAY: DAILY, Step.ALL: DAILY}
+)
+"""The coarsest tier that holds a step's rows exactly."""
+LONGEST: Mapping[Step, int] = MappingProxyType(
+    {
+        Step.WINDOW: MAX_WINDOWS,
+        Step.HOUR: 96 * HOURLY.kept_days,
+        Step.DAY: 96 * DAILY.kept_days,
+        Step.ALL: 96 * DAILY.kept_days,
+    }
+)
+"""Windows that a question may span: what its tier keeps; by quarter hours a month. [1]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +104,8 @@ class CubePage:
     next_offset: int | None
     answered_from: str
     """Name of the cut, or `samples`."""
+    tiers: tuple[str, ...] = ()
+    """Names of the tiers that answered, from the first stretch of time to the last; empty for samples."""
 
 
 def check_question(question: CubeQuestion) -> CubeQuestion:
@@ -113,10 +133,10 @@ def check_question(question: CubeQuestion) -> CubeQuestion:
     if windows <= 0:
         raise InvalidInput("The range is empty: `to` must be later than `from`.")
     asked = {*question.group_by, *question.filters}
-    most = MAX_WINDOWS if cut_for(asked) else MAX_FACT_WINDOWS
+    most = LONGEST[question.step] if cut_for(asked) else MAX_FACT_WINDOWS
     if windows > most:
         raise InvalidInput(
-            f"The range holds {windows:.0f} quarter hours; for these dimensions {most} are answered."
+            f"The range holds {windows:.0f} quarter hours; for these dimensions and this step {most} are answered."
         )
     return CubeQuestion(
         indicators=tuple(dict.fromkeys(question.indicators)),
@@ -141,30 +161,69 @@ class CubeReader:
     def answer(self, question: CubeQuestion, *, timeout_s: float = 10) -> CubePage:
         """Answer a question. Raises InvalidInput, FactStoreError."""
         asked = check_question(question)
-        cut = cut_for({*asked.group_by, *asked.filters})
-        conditions, params = _conditions(asked)
-        if cut is not None:
-            source = (
-                "cubes WHERE (window, build) IN (SELECT window, max(build) FROM cube_builds"  # noqa: S608 - ours
-                " WHERE window >= {start:DateTime64(0, 'UTC')} AND window < {end:DateTime64(0, 'UTC')}"
-                " GROUP BY window) AND cut = {cut:String} AND indicator IN {indicators:Array(String)} AND "
-                + conditions
-            )
-            params["cut"] = cut.name
-        else:
-            dimensions = ", ".join(dict.fromkeys(("window", "indicator", *asked.group_by)))
-            source = (
-                f"(SELECT {dimensions}, {STATES_SQL} FROM ({observations_sql(conditions)})"  # noqa: S608 - ours
-                f" WHERE indicator IN {{indicators:Array(String)}} GROUP BY {dimensions})"
-            )
+        source, params, name, tiers = states_source(self._store, asked, timeout_s=timeout_s)
         rows = self._store.rows(_page_sql(asked, source), params, timeout_s=timeout_s)
         more = len(rows) > asked.limit
         figures = [one for row in rows[: asked.limit] for one in _figures(row, asked)]
         return CubePage(
             rows=tuple(figures),
             next_offset=asked.offset + asked.limit if more else None,
-            answered_from=cut.name if cut else "samples",
+            answered_from=name,
+            tiers=tiers,
         )
+
+
+_STATES = ("n", "total", "squares", "least", "most", "sketch", "users", "bad", "bad_users")
+
+
+def states_source(
+    store: FactStore, asked: CubeQuestion, *, timeout_s: float
+) -> tuple[str, dict[str, Any], str, tuple[str, ...]]:
+    """Where the states of a checked question come from.
+
+    Returns
+    -------
+    SQL to put after FROM, its parameters, the name of the cut or `samples`, and the names of the tiers. The source
+    has `window`, `indicator`, the dimensions asked for, and states.
+    """
+    cut = cut_for({*asked.group_by, *asked.filters})
+    conditions, params = _conditions(asked)
+    if cut is None:
+        dimensions = ", ".join(dict.fromkeys(("window", "indicator", *asked.group_by)))
+        facts = (
+            f"(SELECT {dimensions}, {STATES_SQL} FROM ({observations_sql(conditions)})"  # noqa: S608 - ours
+            f" WHERE indicator IN {{indicators:Array(String)}} GROUP BY {dimensions})"
+        )
+        return facts, params, "samples", ()
+    parts = plan(store, asked.start, asked.end, COARSEST[asked.step], timeout_s=timeout_s)
+    source = " UNION ALL ".join(
+        _tier_sql(tier, [part for part in parts if part.tier is tier], asked, cut, conditions, params)
+        for tier in dict.fromkeys(part.tier for part in parts)
+    )
+    tiers = tuple(dict.fromkeys(part.tier.name for part in parts))
+    return f"({source})", params, cut.name, tiers
+
+
+def _tier_sql(
+    tier: Tier, parts: list[Segment], asked: CubeQuestion, cut: Cut, conditions: str, params: dict[str, Any]
+) -> str:
+    """States of one tier over its stretches of time; adds to `params`."""
+    ranges = []
+    for number, part in enumerate(parts):
+        first, last = f"{tier.name}_from_{number}", f"{tier.name}_to_{number}"
+        params |= {first: part.start, last: part.end}
+        ranges.append(
+            f"window >= {{{first}:DateTime64(0, 'UTC')}} AND window < {{{last}:DateTime64(0, 'UTC')}}"
+        )
+    when = "(" + " OR ".join(ranges) + ")"
+    params["cut"] = cut.name
+    columns = ", ".join(dict.fromkeys(("window", "indicator", *asked.group_by, *_STATES)))
+    builds = "cube_builds WHERE" if tier is QUARTER else f"tier_builds WHERE tier = '{tier.name}' AND"
+    return (
+        f"SELECT {columns} FROM {tier.tables[0]} WHERE {when} AND (window, build) IN"  # noqa: S608 - ours
+        f" (SELECT window, max(build) FROM {builds} {when} GROUP BY window)"
+        f" AND cut = {{cut:String}} AND indicator IN {{indicators:Array(String)}} AND {conditions}"
+    )
 
 
 _ARRAYS = (
@@ -185,6 +244,7 @@ def _page_sql(asked: CubeQuestion, source: str) -> str:
     start = {
         Step.WINDOW: "window",
         Step.HOUR: "toDateTime64(toStartOfHour(window), 0, 'UTC')",
+        Step.DAY: "toDateTime64(toStartOfDay(window), 0, 'UTC')",
         Step.ALL: "{start:DateTime64(0, 'UTC')}",
     }[asked.step]
     keys = "".join(f", {name}" for name in asked.group_by)
