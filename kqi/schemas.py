@@ -30,6 +30,14 @@ class IndicatorModel(_Model):
     services: list[str] = Field(examples=[["video"]])
     vantages: list[str] = Field(examples=[["device"]])
     definition: str
+    formula: str = Field(
+        default="",
+        examples=["sum(`stall_ms`) / (sum(`stall_ms`) + sum(`play_ms`))"],
+        description="For the reader; names in backticks are indicators, counters, events or LwM2M resources.",
+    )
+    layer: str | None = Field(
+        default=None, examples=["core"], description="Of things: core, radio, platform, device."
+    )
     source: str
     good: float | None = Field(default=None, examples=[0.01])
     poor: float | None = Field(default=None, examples=[0.05], description="Beyond it a value counts as bad.")
@@ -50,6 +58,8 @@ class IndicatorModel(_Model):
             services=list(entry.services),
             vantages=list(entry.vantages),
             definition=entry.definition,
+            formula=entry.formula,
+            layer=entry.layer,
             source=entry.source,
             good=entry.good,
             poor=entry.poor,

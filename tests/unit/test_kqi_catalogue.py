@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import tomllib
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
-from kqi.catalogue import BAD, BAD_IF, CATALOGUE, Aggregation, Direction, is_bad
+from cem.platform.errors import InvalidInput
+from kqi.catalogue import (
+    BAD,
+    BAD_IF,
+    CATALOGUE,
+    NAMES,
+    PARTS,
+    UNITS,
+    Aggregation,
+    Direction,
+    Layer,
+    Service,
+    is_bad,
+)
+from kqi.catalogue_listing import render
 from kqi.cube_reading import formula
 from kqi.cuts import CUTS, DIMENSIONS, cut_for
+from kqi.lwm2m import RESOURCES
+
+_ENTRIES = pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.id)
+_FUNCTIONS = {"sum", "mean", "min", "max", "count", "score"}
 
 
-@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.id)
+@_ENTRIES
 def test_every_entry_is_complete(entry) -> None:  # type: ignore[no-untyped-def]
     assert entry.name_zh
     assert entry.name_en
@@ -86,3 +110,131 @@ def test_a_question_goes_to_the_smallest_cut_that_keeps_its_dimensions() -> None
     assert cut_for(("cell", "node")) is None
     assert cut_for(("rat",)) is None
     assert all(set(cut.keeps) <= set(DIMENSIONS) for cut in CUTS)
+
+
+def test_ids_are_unique_over_all_files() -> None:
+    ids = [
+        entry["id"]
+        for part in PARTS
+        for entry in tomllib.loads((files("kqi.data") / f"{part}.toml").read_text("utf-8"))["indicator"]
+    ]
+    assert len(ids) == len(set(ids)) == len(CATALOGUE)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) for name in ids)
+
+
+def test_things_have_55_indicators_in_three_layers() -> None:
+    layers = Counter(entry.layer for entry in CATALOGUE.values() if Service.IOT in entry.services)
+    assert layers[Layer.CORE] + layers[Layer.RADIO] + layers[Layer.PLATFORM] == 55
+    assert min(layers[Layer.CORE], layers[Layer.RADIO], layers[Layer.PLATFORM]) >= 18
+    assert all(Service.IOT in entry.services for entry in CATALOGUE.values() if entry.layer)
+
+
+@_ENTRIES
+def test_names_are_in_both_languages(entry) -> None:  # type: ignore[no-untyped-def]
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in entry.name_zh) or entry.name_zh == entry.name_en
+    assert entry.name_en.isascii()
+
+
+def _resolves(name: str) -> bool:
+    if name.startswith("/"):
+        _, object_id, _, resource_id = name.split("/")
+        return any((r.object_id, r.resource_id) == (int(object_id), int(resource_id)) for r in RESOURCES)
+    event = name.removesuffix(".at")
+    return (
+        name in CATALOGUE
+        or name in NAMES["counters"]
+        or name in NAMES["figures"]
+        or (event in NAMES["events"])
+    )
+
+
+@_ENTRIES
+def test_a_formula_is_made_of_known_names(entry) -> None:  # type: ignore[no-untyped-def]
+    names = re.findall(r"`([^`]+)`", entry.formula)
+    assert names
+    assert entry.id not in names
+    assert [name for name in names if not _resolves(name)] == []
+    rest = re.sub(r"`[^`]+`", "1", entry.formula)
+    assert set(re.findall(r"[a-z_]+", rest)) <= _FUNCTIONS
+    compile(rest, entry.id, "eval")  # brackets close, operators have both sides
+
+
+def test_every_name_that_is_explained_is_used() -> None:
+    used = {
+        name.removesuffix(".at")
+        for entry in CATALOGUE.values()
+        for name in re.findall(r"`([^`]+)`", entry.formula)
+    }
+    assert {name for kind in NAMES.values() for name in kind} - used == set()
+
+
+@_ENTRIES
+def test_unit_thresholds_and_merging_fit(entry) -> None:  # type: ignore[no-untyped-def]
+    assert entry.unit in UNITS
+    endings = {"_ms": "ms", "_dbm": "dBm", "_db": "dB", "_pct": "%", "_kbps": "kbit/s", "_ratio": "1",
+               "_share": "1", "_per_min": "1/min", "_mv": "mV", "_kb": "kB"}  # fmt: skip
+    for ending, unit in endings.items():
+        if entry.id.endswith(ending):
+            assert entry.unit == unit
+    if entry.aggregation is Aggregation.SHARE:
+        assert entry.unit == "1"
+        assert all(0 <= end <= 1 for end in (entry.good, entry.poor) if end is not None)
+    if entry.aggregation is Aggregation.SUM:
+        assert entry.unit in {
+            "1",
+            "ms",
+            "kB",
+        }  # nothing that does not add up: no dBm, no rates, no percentages
+    if entry.aggregation is Aggregation.RATIO:
+        assert entry.denominators
+        for part in (*entry.numerators, *entry.denominators):
+            assert f"`{part}`" in entry.formula
+    if entry.direction is Direction.NEUTRAL:
+        assert entry.good is entry.poor is None
+    assert (entry.good is None) == (entry.poor is None)
+
+
+def test_what_measurement_files_are_turned_into_is_in_the_catalogue() -> None:
+    rules = tomllib.loads((files("kqi.feeds") / "counters.toml").read_text("utf-8"))["rule"]
+    assert {rule["indicator"] for rule in rules} <= set(CATALOGUE)
+    counters = {
+        name for rule in rules for key in ("sum", "numerator", "denominator") for name in rule.get(key, ())
+    }
+    assert counters <= set(NAMES["counters"])
+
+
+def test_resources_and_their_units_are_those_of_the_registry() -> None:
+    """Units by hand from the registry's files: 3/7 mV, 3/9 %, 4/2 dBm, 7/2 and 7/3 kB."""
+    assert {r.indicator for r in RESOURCES} <= set(CATALOGUE)
+    units = {(r.object_id, r.resource_id): CATALOGUE[r.indicator].unit for r in RESOURCES}
+    assert units[3, 7] == "mV"
+    assert units[3, 9] == "%"
+    assert units[4, 2] == "dBm"
+    assert units[7, 2] == units[7, 3] == "kB"
+
+
+def test_the_page_of_indicators_is_current() -> None:
+    page = Path(__file__).parents[2] / "docs" / "indicators.md"
+    assert page.read_text("utf-8") == render("markdown"), (
+        "run: cem kqi catalogue --format markdown > docs/indicators.md"
+    )
+
+
+def test_listings_hold_what_was_asked_for() -> None:
+    lines = [json.loads(line) for line in render("ndjson", "iot").splitlines()]
+    assert {line["id"] for line in lines} == {i.id for i in CATALOGUE.values() if Service.IOT in i.services}
+    assert [line["layer"] for line in lines[:55]] == ["core"] * 19 + ["radio"] * 18 + ["platform"] * 18
+    assert set(lines[0]) >= {"id", "name_zh", "name_en", "unit", "direction", "formula", "good", "poor",
+                             "aggregation", "vantages", "services", "source"}  # fmt: skip
+    for form in ("table", "markdown"):
+        assert all(entry.id in render(form) for entry in CATALOGUE.values())
+    table = render("table", "video")
+    assert "stall_ratio" in table
+    assert "coap_4xx_ratio" not in table
+    assert len(render("ndjson").splitlines()) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize(("form", "service"), [("xml", None), ("table", "games"), ("", "iot")])
+def test_other_formats_and_services_are_refused(form: str, service: str | None) -> None:
+    with pytest.raises(InvalidInput):
+        render(form, service)
