@@ -36,7 +36,7 @@ run: install ## migrate and start the service with embedded stores and the demo 
 
 test: install-dev ## every test, on real stores and in a real browser
 	@bash .ci/system-packages
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: install-dev ## format, lint, types, import directions, migrations in step
 	$(BIN)/ruff format --check .
