@@ -26,6 +26,8 @@ class Sender(threading.Thread):
     ----------
     felt_at
         Event time of everything it sends.
+
+    `unanswered` counts requests that were under way when their connection broke.
     """
 
     path: str
@@ -74,6 +76,9 @@ class Sender(threading.Thread):
         while True:
             try:
                 answer = client.post(self._url, headers=self._headers, content=self.body(ids))
+            except httpx.ConnectError:
+                time.sleep(0.02)
+                continue
             except httpx.TransportError:
                 self.unanswered += 1
                 time.sleep(0.02)

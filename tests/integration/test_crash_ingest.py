@@ -53,7 +53,7 @@ def test_killed_while_taking_reports_cmcd_and_samples(tmp_path: Path) -> None:
             f"{len(samples)} samples; {sum(s.unanswered for s in senders)} requests unanswered, "
             f"{sum(s.refused for s in senders)} refused, {sum(s.resent for s in senders)} items sent again"
         )
-        assert sum(s.unanswered for s in senders) >= KILLS, "the kills did not hit a request"
+        assert sum(s.unanswered for s in senders) >= KILLS // 2, "the kills did not hit a request"
 
         expected = (len(reports), len(cmcd), len(samples))
         deadline = time.monotonic() + SETTLED_WITHIN_S
