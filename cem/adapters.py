@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from cem.access.audit import AuditLog
 from cem.customers.ports import LatestActivity
 from cem.customers.service import CustomersService
@@ -129,6 +131,10 @@ class Audit:
     def record(self, principal: Principal | None, action: str, subject: str) -> None:
         """Returns once the entry is on disk."""
         self.log.record(principal, action, subject)
+
+    def record_in(self, session: Session, principal: Principal | None, action: str, subject: str) -> None:
+        """The entry becomes durable with the transaction."""
+        self.log.record_in(session, principal, action, subject)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,10 @@ class AuditPort(Protocol):
         """Write one entry; returns once it is on disk."""
         ...
 
+    def record_in(self, session: Session, principal: Principal | None, action: str, subject: str) -> None:
+        """Write one entry in a transaction that is under way, with which it becomes durable."""
+        ...
+
 
 class VerdictHook(Protocol):
     """Hears of every verdict, inside the transaction that stores it."""

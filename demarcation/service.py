@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from prometheus_client import Counter, Histogram
+from sqlalchemy.orm import Session
 
 from cem.platform.aio import Bulkhead
 from cem.platform.clock import Clock
@@ -29,6 +30,7 @@ from cem.platform.errors import (
 )
 from cem.platform.observe import REGISTRY, get_logger
 from cem.platform.security import Principal, PrincipalKind
+from cem.platform.shared_writes import SharedWrites
 from demarcation import repository
 from demarcation.acceptance import caller_of, initial_case, line_of
 from demarcation.casefile import CaseFile
@@ -64,8 +66,9 @@ SNAPSHOTS_LOST = Counter(
     "cem_self_check_snapshots_lost_total", "Snapshots that could not be kept as a report.", registry=REGISTRY
 )
 
-STORE_TIMEOUT_S = 20.0
-"""Longest wait for the operational store. [s] The outermost deadline."""
+STORE_TIMEOUT_S = 15.0
+"""Longest wait for the operational store. [s] Chosen here: what is left of the outermost deadline of 20 s is for
+everything else."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,7 @@ class SelfCheckService:
         self._snapshots = snapshots
         self._on_verdict = on_verdict
         self._on_complaint = on_complaint
-        # SQLite has one writer: a second thread would only wait for its lock.
-        self._writes = Bulkhead("self-check-writes", 1 if database.dialect == "sqlite" else 8, waiting=5_000)
+        self._writes = SharedWrites(database, "self-check-writes")
         self._stage_writer = StageWriter(lambda batch: self._write(self._store_events, batch))
         self._reads = Bulkhead("self-check-reads", 4, waiting=5_000)
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -150,6 +152,7 @@ class SelfCheckService:
         asked = (
             self.settings.default_deadline_s if request.deadline_ms is None else request.deadline_ms / 1000
         )
+        started = perf_counter()
         deadline = Deadline.after(min(asked, self.settings.longest_deadline_s), self._clock.monotonic)
         subscriber_id = line_of(principal, request, self._identity)
         if parent_id is not None:
@@ -178,28 +181,31 @@ class SelfCheckService:
         check, fresh = await self._write(self._insert, values, principal)
         if fresh:
             self._ruleset_kept = True
-            task = asyncio.create_task(self._run(check, principal, deadline), name=f"self-check-{check.id}")
+            task = asyncio.create_task(
+                self._run(check, principal, deadline, started), name=f"self-check-{check.id}"
+            )
             self._running[check.id] = task
             task.add_done_callback(lambda _: self._running.pop(check.id, None))
         return check.id
 
-    def _insert(self, values: Mapping[str, Any], principal: Principal) -> tuple[SelfCheck, bool]:
+    def _insert(
+        self, session: Session, values: Mapping[str, Any], principal: Principal
+    ) -> tuple[SelfCheck, bool]:
         if principal.kind is not PrincipalKind.DEVICE:
-            self._audit.record(principal, "self_checks.run", str(values["subscriber_id"]))
+            self._audit.record_in(session, principal, "self_checks.run", str(values["subscriber_id"]))
         now: datetime = values["accepted_at"]
-        with self._database.write() as session:
-            line = str(values["subscriber_id"])
-            count, first = repository.checks_since(session, line, now - timedelta(hours=1))
-            within = count < self.settings.per_line_per_hour or first is None
-            if within and repository.insert_check(session, values):
-                accepted = StoredEvent(0, "accepted", now, {"id": values["id"]})
-                repository.insert_events(session, values["id"], [accepted])
-                if not self._ruleset_kept:
-                    rules = self.rules
-                    repository.keep_ruleset(session, rules.sha256, rules.version, rules.text, now)
-                return SelfCheck(**values), True
-            key = values["idempotency_key"]
-            known = None if key is None else repository.check_by_key(session, values["caller"], key)
+        line = str(values["subscriber_id"])
+        count, first = repository.checks_since(session, line, now - timedelta(hours=1))
+        within = count < self.settings.per_line_per_hour or first is None
+        if within and repository.insert_check(session, values):
+            accepted = StoredEvent(0, "accepted", now, {"id": values["id"]})
+            repository.insert_events(session, values["id"], [accepted])
+            if not self._ruleset_kept:
+                rules = self.rules
+                repository.keep_ruleset(session, rules.sha256, rules.version, rules.text, now)
+            return SelfCheck(**values), True
+        key = values["idempotency_key"]
+        known = None if key is None else repository.check_by_key(session, values["caller"], key)
         if known is None:
             assert first is not None, "only a key or the limit can refuse an insert"
             wait_s = (first + timedelta(hours=1) - now).total_seconds()
@@ -215,8 +221,7 @@ class SelfCheckService:
 
     # running
 
-    async def _run(self, check: SelfCheck, principal: Principal, deadline: Deadline) -> None:
-        started = perf_counter()
+    async def _run(self, check: SelfCheck, principal: Principal, deadline: Deadline, started: float) -> None:
         keeping = asyncio.create_task(self._keep_snapshot(check, principal, deadline))
         stages = Stages(lambda events: self._write_stages(check.id, events))
         try:
@@ -287,16 +292,16 @@ class SelfCheckService:
         events = await stages.finish(now)
         return await self._write(self._store, check.id, conclusion, events)
 
-    def _store(self, check_id: str, conclusion: Conclusion, events: Sequence[StoredEvent]) -> dict[str, Any]:
-        with self._database.write() as session:
-            check = repository.lock_check(session, check_id)
-            return store_conclusion(session, check, conclusion, events, self._on_verdict)
+    def _store(
+        self, session: Session, check_id: str, conclusion: Conclusion, events: Sequence[StoredEvent]
+    ) -> dict[str, Any]:
+        check = repository.lock_check(session, check_id)
+        return store_conclusion(session, check, conclusion, events, self._on_verdict)
 
-    def _store_events(self, batch: Batch) -> None:
-        """Write stages while checks run. Blocking."""
-        with self._database.write() as session:
-            for check_id, events in batch:
-                repository.insert_events(session, check_id, events)
+    def _store_events(self, session: Session, batch: Batch) -> None:
+        """Write stages while checks run."""
+        for check_id, events in batch:
+            repository.insert_events(session, check_id, events)
 
     async def _keep_snapshot(self, check: SelfCheck, principal: Principal, deadline: Deadline) -> None:
         if self._snapshots is None:
@@ -347,20 +352,19 @@ class SelfCheckService:
         await self._write(self._hand_over, check_id, by)
         return await self.view(principal, check_id)
 
-    def _hand_over(self, check_id: str, by: str) -> None:
+    def _hand_over(self, session: Session, check_id: str, by: str) -> None:
         if self._on_complaint is None:
             raise Unavailable("Nobody takes complaints here.")
-        with self._database.write() as session:
-            check = repository.lock_check(session, check_id)
-            stored = repository.verdict_of_check(session, check_id)
-            if stored is None:
-                raise Conflict("This self-check has no verdict yet; wait for it.", retry_after_s=1)
-            if check.complained_at is not None:
-                return
-            check.complained_at = self._clock.now()
-            stored.row.handed_over = True
-            session.flush()
-            check.case_id = self._on_complaint(session, fact_of(stored.row, check), by)
+        check = repository.lock_check(session, check_id)
+        stored = repository.verdict_of_check(session, check_id)
+        if stored is None:
+            raise Conflict("This self-check has no verdict yet; wait for it.", retry_after_s=1)
+        if check.complained_at is not None:
+            return
+        check.complained_at = self._clock.now()
+        stored.row.handed_over = True
+        session.flush()
+        check.case_id = self._on_complaint(session, fact_of(stored.row, check), by)
 
     async def _visible(self, principal: Principal, check_id: str) -> SelfCheck:
         check = await self._read(self._get, check_id)
@@ -398,7 +402,8 @@ class SelfCheckService:
         return await self._reads.run(fn, *args, timeout_s=STORE_TIMEOUT_S)
 
     async def _write(self, fn: Callable[..., T], *args: Any) -> T:
-        return await self._writes.run(fn, *args, timeout_s=STORE_TIMEOUT_S)
+        """Run `fn(session, *args)` in a transaction that other checks' writes may share."""
+        return await self._writes.run(lambda session: fn(session, *args), timeout_s=STORE_TIMEOUT_S)
 
     async def drain(self, seconds: float) -> None:
         """Let running checks end, at most so long; the sweeper of another process finishes the rest. [s]"""

@@ -74,7 +74,9 @@ class Settings(BaseModel):
         description="Web origins whose pages may call the collectors and the self-check "
         "('*' for any; bearer tokens only, never cookies).",
     )
-    time_zone: str = Field(default="Asia/Shanghai", description="Zone in which pages write times (IANA name).")
+    time_zone: str = Field(
+        default="Asia/Shanghai", description="Zone in which pages write times (IANA name)."
+    )
     names_file: Path | None = Field(
         default=None, description="TOML of what people call places: [city.nanpu] zh = '…', en = '…'."
     )

@@ -85,6 +85,9 @@ class Heard:
     def record(self, principal: Principal | None, action: str, subject: str) -> None:
         self.audited.append(("" if principal is None else principal.id, action, subject))
 
+    def record_in(self, session: Session, principal: Principal | None, action: str, subject: str) -> None:
+        self.record(principal, action, subject)
+
 
 @dataclass
 class Snapshots:

@@ -18,10 +18,14 @@ def _row(name: str) -> dict[str, object]:
 
 
 def test_a_block_that_raises_leaves_nothing(database: Database) -> None:
-    with pytest.raises(RuntimeError, match="stop"), database.write() as session:
-        session.add(JobLease(**_row("x")))
-        session.flush()
-        raise RuntimeError("stop")
+    def write_and_raise() -> None:
+        with database.write() as session:
+            session.add(JobLease(**_row("x")))
+            session.flush()
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_and_raise()
     with database.read() as session:
         assert session.scalars(select(JobLease)).all() == []
 
