@@ -1,7 +1,7 @@
 """The scan: every scope of up to three dimension values is a candidate, scored against what was to be expected.
 
 Scores are log likelihood ratios of "this scope fails more than expected" against "as expected" (expectation-based
-scan statistics: Neill 2009, J. R. Stat. Soc. B 71(2) after Kulldorff 1997, Commun. Stat. Theory Methods 26:1481).
+scan statistics: Neill 2009, Int. J. Forecasting 25:498, after Kulldorff 1997, Commun. Stat. Theory Methods 26:1481).
 """
 
 from __future__ import annotations
