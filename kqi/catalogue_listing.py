@@ -61,7 +61,7 @@ def render(format: str = "table", service: str | None = None) -> str:  # noqa: A
 def chosen_for(service: str | None) -> list[Indicator]:
     """Indicators of a service (None: of all), those of its layers first, in the catalogue's order."""
     found = [entry for entry in CATALOGUE.values() if service is None or service in entry.services]
-    order = {None: len(Layer), **{layer: place for place, layer in enumerate(Layer)}}
+    order: dict[Layer | None, int] = {None: len(Layer), **{layer: place for place, layer in enumerate(Layer)}}
     if service == Service.IOT:
         return sorted(found, key=lambda entry: order[entry.layer])
     ranks: dict[str, int] = {}

@@ -139,6 +139,10 @@ class FiguresModel(_Model):
     stall_frequency_per_min: float | None = Field(examples=[1.0526])
     bitrate_kbps: float | None = Field(examples=[3200.0])
     failed: float | None = Field(examples=[0.0])
+    switch_count: int | None = Field(default=None, examples=[2])
+    experience_score: float | None = Field(
+        default=None, examples=[3.97], description="1 (bad) to 5 (excellent)."
+    )
 
     @classmethod
     def of(cls, figures: SessionKqi) -> FiguresModel:
@@ -152,6 +156,8 @@ class FiguresModel(_Model):
             stall_frequency_per_min=figures.stall_frequency_per_min,
             bitrate_kbps=figures.bitrate_kbps,
             failed=figures.failed,
+            switch_count=figures.switch_count,
+            experience_score=figures.experience_score,
         )
 
 

@@ -10,7 +10,11 @@ Definitions (3GPP TS 26.247 clause 10.2, TS 28.406 clause 4; both exclude the in
     play_ms                  time the picture moved
     stall_ratio              Σ stall ÷ (Σ stall + Σ play); nothing where both are 0
     stall_frequency_per_min  stalls per minute played; nothing where nothing was played
+    stall_duration_ms        mean length of a stall; nothing where there was none
     bitrate_kbps             encoded bitrate, weighted by time played at it
+    switch_count             changes of the encoded bitrate between stretches played; nothing where it is unknown
+    switch_frequency_per_min changes per minute played; nothing where nothing was played
+    experience_score         `kqi.experience_curves`; nothing where nothing was seen
     failed                   1 if an error ended it and nothing was played after, or if no picture came within
                              `kqi.timeline.GIVE_UP_MS`; else 0; nothing while it may still begin
 """
@@ -20,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kqi.experience_curves import Segment, experience_of_sums
 from kqi.timeline import Interval, Phase, Timeline
 
 
@@ -33,6 +38,9 @@ class SessionKqi:
     start_delay_ms: float | None = None
     failed: float | None = None
     bitrate_kbps: float | None = None
+    switch_count: int | None = None
+    segments: tuple[Segment, ...] = ()
+    """Stretches played at a known bitrate; empty where only the mean is known."""
 
     @property
     def stall_ratio(self) -> float | None:
@@ -45,6 +53,31 @@ class SessionKqi:
         """Stalls per minute played. [1/min]"""
         return self.stall_count / (self.play_ms / 60_000) if self.play_ms else None
 
+    @property
+    def stall_duration_ms(self) -> float | None:
+        """Mean length of a stall. [ms]"""
+        return self.stall_ms / self.stall_count if self.stall_count else None
+
+    @property
+    def switch_frequency_per_min(self) -> float | None:
+        """Changes of bitrate per minute played. [1/min]"""
+        if self.switch_count is None or not self.play_ms:
+            return None
+        return self.switch_count / (self.play_ms / 60_000)
+
+    @property
+    def experience_score(self) -> float | None:
+        """How it was to watch, 1–5. [1]"""
+        mean = () if self.bitrate_kbps is None else (Segment(1.0, self.bitrate_kbps),)
+        return experience_of_sums(
+            start_delay_ms=self.start_delay_ms,
+            stall_ms=self.stall_ms,
+            stall_count=self.stall_count,
+            play_ms=self.play_ms,
+            segments=self.segments or mean,
+            failed=bool(self.failed),
+        )
+
     def values(self) -> dict[str, float]:
         """Indicators that are known, by catalogue id."""
         known: dict[str, float | None] = {
@@ -53,6 +86,10 @@ class SessionKqi:
             "play_ms": self.play_ms,
             "stall_ratio": self.stall_ratio,
             "stall_frequency_per_min": self.stall_frequency_per_min,
+            "stall_duration_ms": self.stall_duration_ms,
+            "switch_count": self.switch_count,
+            "switch_frequency_per_min": self.switch_frequency_per_min,
+            "experience_score": self.experience_score,
             "start_delay_ms": self.start_delay_ms,
             "failed": self.failed,
             "bitrate_kbps": self.bitrate_kbps,
@@ -62,7 +99,7 @@ class SessionKqi:
 
 def session_kqi(line: Timeline) -> SessionKqi:
     """Figures of the whole session."""
-    return _figures(line.intervals, line.start_delay_ms, _failure(line))
+    return _figures(line.intervals, line.start_delay_ms, _failure(line), len(_switches(line.intervals)))
 
 
 def slices(line: Timeline, length_ms: int) -> dict[int, SessionKqi]:
@@ -94,6 +131,7 @@ def slices(line: Timeline, length_ms: int) -> dict[int, SessionKqi]:
     home = _home(line)
     home -= home % length_ms
     pieces.setdefault(home, [])
+    changes = [at_ms - at_ms % length_ms for at_ms in _switches(line.intervals)]
     failed = _failure(line)
     where_failed = home if line.failed_ms is None else line.failed_ms - line.failed_ms % length_ms
     if failed is not None:
@@ -103,6 +141,7 @@ def slices(line: Timeline, length_ms: int) -> dict[int, SessionKqi]:
             found,
             line.start_delay_ms if window == home else None,
             failed if window == where_failed else None,
+            changes.count(window),
         )
         for window, found in sorted(pieces.items())
     }
@@ -155,7 +194,21 @@ def slices_of_totals(reports: Sequence[TotalsReport], length_ms: int) -> dict[in
     }
 
 
-def _figures(intervals: Sequence[Interval], start_delay_ms: float | None, failed: float | None) -> SessionKqi:
+def _switches(intervals: Sequence[Interval]) -> list[int]:
+    """When another bitrate began to play. [ms]"""
+    found: list[int] = []
+    before: float | None = None
+    for interval in intervals:
+        if interval.phase is Phase.PLAYING and interval.bitrate_kbps is not None:
+            if before is not None and interval.bitrate_kbps != before:
+                found.append(interval.start_ms)
+            before = interval.bitrate_kbps
+    return found
+
+
+def _figures(
+    intervals: Sequence[Interval], start_delay_ms: float | None, failed: float | None, switches: int
+) -> SessionKqi:
     stalls = [i for i in intervals if i.phase is Phase.STALLED]
     plays = [i for i in intervals if i.phase is Phase.PLAYING]
     rated = [(i.length_ms, i.bitrate_kbps) for i in plays if i.bitrate_kbps is not None and i.length_ms]
@@ -167,6 +220,8 @@ def _figures(intervals: Sequence[Interval], start_delay_ms: float | None, failed
         start_delay_ms=start_delay_ms,
         failed=failed,
         bitrate_kbps=sum(length * rate for length, rate in rated) / rated_ms if rated_ms else None,
+        switch_count=switches if rated_ms else None,
+        segments=tuple(Segment(length, rate) for length, rate in rated),
     )
 
 

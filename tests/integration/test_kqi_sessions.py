@@ -55,6 +55,9 @@ def test_a_session_becomes_a_sample_with_its_figures(facts: Facts, clock: FakeCl
         "stall_count": 1,
         "stall_ratio": pytest.approx(3 / 63),
         "stall_frequency_per_min": 1,
+        "stall_duration_ms": 3_000,
+        # 1 + 4 · 0.97032 (2 s of waiting) · 0.586381 (one stall of 3 s in a minute), see test_experience_curves
+        "experience_score": pytest.approx(3.27592, abs=1e-4),
         "failed": 0,
         "joined_pipe": 0,
         "joined_cloud": 0,

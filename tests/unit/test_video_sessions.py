@@ -39,6 +39,8 @@ def test_a_clean_session() -> None:
         "stall_ratio": 0,
         "stall_frequency_per_min": 0,
         "failed": 0,
+        # Hoßfeld 2012 at 1.2 s: 5 − 0.862 · log10(7.918) = 4.22540; 1 + 4 · 3.22540 / 3.28692
+        "experience_score": pytest.approx(4.92513, abs=1e-4),
     }
 
 
@@ -222,7 +224,13 @@ def test_a_failed_start() -> None:
         event("requested", 0), PlayerEvent(Kind.FAILED, BASE_MS + 3_000, values={"http_status": 503})
     )
     assert (found.failed_before_start, found.http_status) == (True, 503)
-    assert session_kqi(found).values() == {"stall_ms": 0, "stall_count": 0, "play_ms": 0, "failed": 1}
+    assert session_kqi(found).values() == {
+        "stall_ms": 0,
+        "stall_count": 0,
+        "play_ms": 0,
+        "failed": 1,
+        "experience_score": 1,
+    }
 
 
 def test_a_failure_while_playing() -> None:
@@ -345,3 +353,32 @@ def test_totals_that_begin_anew_count_from_zero() -> None:
         QUARTER_MS,
     )
     assert found[BASE_MS].play_ms == 70_000
+
+
+def test_changes_of_bitrate_count_where_the_new_one_plays() -> None:
+    found = line(
+        event("requested", 0),
+        PlayerEvent(Kind.FIRST_FRAME, BASE_MS + 1_000, values={"bitrate_kbps": 3_000}),
+        PlayerEvent(Kind.BITRATE_CHANGED, BASE_MS + 21_000, values={"bitrate_kbps": 1_000}),
+        event("stall_started", 31),
+        event("stall_ended", 33),  # the same bitrate goes on: no change
+        PlayerEvent(Kind.BITRATE_CHANGED, BASE_MS + 43_000, values={"bitrate_kbps": 3_000}),
+        event("ended", 61),
+    )
+    whole = session_kqi(found)
+    assert whole.switch_count == 2
+    assert whole.switch_frequency_per_min == pytest.approx(2 / (58_000 / 60_000))
+    assert whole.stall_duration_ms == 2_000
+    assert sum(part.switch_count or 0 for part in slices(found, 10_000).values()) == 2
+
+
+def test_a_session_is_scored_lower_for_a_stall_and_a_lower_bitrate() -> None:
+    def watched(rate: float, *between: PlayerEvent) -> float:
+        first = PlayerEvent(Kind.FIRST_FRAME, BASE_MS + 1_000, values={"bitrate_kbps": rate})
+        score = kqi(event("requested", 0), first, *between, event("ended", 61)).experience_score
+        assert score is not None
+        return score
+
+    assert (
+        watched(3_000) > watched(1_000) > watched(1_000, event("stall_started", 30), event("stall_ended", 33))
+    )
