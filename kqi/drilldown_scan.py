@@ -216,11 +216,20 @@ def _assemble(
     leaf = np.concatenate([p[1] for p in parts])
     total, bad, expected = (np.concatenate([p[i] for p in parts]) for i in (2, 3, 4))
     expected = np.clip(expected, 1e-9, total * (1 - 1e-3))
-    variation = np.concatenate([_variation(leaves, baseline, cuboids[p[0]], p[1], p[5]) for p in parts])
     score = binomial_score(bad, expected, total)
     p_value = np.ones(len(score))
     close = score > FAR_FROM_ALL
-    p_value[close] = tail(bad[close], expected[close], total[close], variation[close])
+    open_of_values = {
+        d: 1.0 / (single.sums(baseline.evidence) + baseline.prior[1])[single.group]
+        for d in {d for dims in cuboids for d in dims}
+        for single in (leaves.grouping((d,)),)
+    }
+    pieces, at = [np.empty(0)], 0
+    for part in parts:
+        near = close[at : at + len(part[1])]
+        at += len(part[1])
+        pieces.append(_variation(baseline, open_of_values, cuboids[part[0]], part[1][near], part[5][near]))
+    p_value[close] = tail(bad[close], expected[close], total[close], np.concatenate(pieces))
     return Candidates(
         cuboids=cuboids,
         cuboid=cuboid,
@@ -235,20 +244,23 @@ def _assemble(
 
 
 def _variation(
-    leaves: Leaves, baseline: Baseline, dims: Dims, leaf: IntArray, evidence: FloatArray
+    baseline: Baseline,
+    open_of_values: dict[int, FloatArray],
+    dims: Dims,
+    leaf: IntArray,
+    evidence: FloatArray,
 ) -> FloatArray:
     """Squared coefficient of variation of the bad sessions to expect: healthy straying, and what the past leaves open.
 
     The expected rate is a product of factors, each known to 1/(its bad sessions in the past + the weight of its
-    prior): those of the scope's single values, and the scope's own.
+    prior): those of the scope's single values (`open_of_values`, by dimension and leaf), and the scope's own.
     """
     found = baseline.variation(dims) * (1 + 1 / baseline.periods) + 1.0 / (
         evidence + baseline.prior[len(dims)]
     )
     if len(dims) > 1:
         for d in dims:
-            single = leaves.grouping((d,))
-            found = found + 1.0 / (single.sums(baseline.evidence) + baseline.prior[1])[single.group[leaf]]
+            found = found + open_of_values[d][leaf]
     return np.asarray(found, dtype=np.float64)
 
 
