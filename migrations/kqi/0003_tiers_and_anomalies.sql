@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS anomalies{on_cluster}
 )
 ENGINE = {replicated}ReplacingMergeTree(judged_at)
 PARTITION BY toYYYYMM(window)
-ORDER BY (window, kind, indicator, level, service, vantage, province, city, area, cell, gateway, source, node, model, os, app_version, build)
+ORDER BY (window, kind, indicator, level, service, vantage, province, city, area, cell, gateway, source, node, model, os, app_version, build, judged_at)
 TTL toDateTime(window) + INTERVAL 400 DAY
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 ;
