@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -96,3 +98,9 @@ def test_whatever_comes_is_answered_in_one_line(line: bytes) -> None:
         answer = json.loads(one)
         assert one.endswith(b"\n")
         assert ("error" in answer) != (1 <= answer.get("score", 0) <= 5)
+
+
+def test_the_example_of_the_page_is_true() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "experience.md").read_text("utf-8")
+    told, answer = re.findall(r"```json\n(.*?)\n```", page, re.DOTALL)
+    assert list(score_stream([told.encode()])) == [answer.encode() + b"\n"]

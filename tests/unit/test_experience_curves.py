@@ -155,6 +155,14 @@ sessions = st.builds(
     st.lists(segments, max_size=8).map(tuple),
     st.integers(1, 2**26).map(float),
 )
+usual_stalls = st.builds(Stall, st.floats(0, 10_000), st.floats(0, 300_000))
+usual = st.builds(
+    Session,
+    st.floats(0, 30_000),
+    st.floats(1_000, 600_000),
+    st.lists(usual_stalls, max_size=4).map(tuple),
+    st.lists(segments, max_size=4).map(tuple),
+)
 more = st.floats(0, 1e6)
 factors = st.floats(1, 1e4)
 
@@ -169,7 +177,7 @@ def test_always_between_one_and_five_and_the_same_each_time(session: Session) ->
 
 
 @settings(deadline=None)
-@given(sessions, more, st.data())
+@given(sessions | usual, more, st.data())
 def test_never_better_for_something_worse(session: Session, by: float, data: st.DataObject) -> None:
     before = scored(session).score + SLACK
     worse = [replace(session, start_delay_ms=(session.start_delay_ms or 0) + by)]
@@ -240,3 +248,12 @@ def test_the_window_agrees_with_looking_at_every_moment(told: list[Segment]) -> 
     assert found is not None
     # each border, and each border less 4 s, may fall inside one step
     assert abs(found - total / steps) <= 2 * len(rates) / steps + SLACK
+
+
+@settings(deadline=None)
+@given(usual, st.floats(100, 10_000), st.floats(0, 300_000), st.floats(0, 300_000))
+def test_a_later_stall_is_never_better(session: Session, length: float, one: float, other: float) -> None:
+    def with_stall_at(at_ms: float) -> float:
+        return scored(replace(session, stalls=(*session.stalls, Stall(length, at_ms)))).score
+
+    assert with_stall_at(max(one, other)) <= with_stall_at(min(one, other)) + SLACK
