@@ -57,7 +57,7 @@ from demarcation.settings import SelfCheckSettings
 from demarcation.sources import POOL_THREADS, LineSource, OrdersSource, PeersSource
 from demarcation.sweeper import SelfCheckSweeper
 from demarcation.taxonomy import Taxonomy, load_taxonomy
-from demarcation.upstreams import Upstream, UpstreamSource
+from demarcation.upstreams import AT_ONCE, Upstream, UpstreamSource
 from demarcation.verdict_reading import VerdictReading
 from kqi import endpoints as kqi_endpoints
 from kqi.cubes import CubeJob
@@ -89,6 +89,7 @@ class House:
         self.settings = settings
         self.clock: Clock = clock or SystemClock(timedelta(seconds=settings.clock_offset_s))
         self._closing = ExitStack()
+        self._upstream_clients: list[httpx.AsyncClient] = []
 
     def __enter__(self) -> Self:
         return self
@@ -297,13 +298,6 @@ class House:
         )
 
     @cached_property
-    def upstream_client(self) -> httpx.AsyncClient:
-        """For upstream systems: certificates verified, no redirects, no environment proxies."""
-        return httpx.AsyncClient(
-            trust_env=False, follow_redirects=False, limits=httpx.Limits(max_connections=400)
-        )
-
-    @cached_property
     def sources(self) -> tuple[Source, ...]:
         """Where a self-check looks, each in a pool of its own."""
         inside: tuple[Source, ...] = (
@@ -317,7 +311,13 @@ class House:
     def _upstream(self, given: UpstreamSettings) -> UpstreamSource:
         headers = {} if given.token is None else {"Authorization": f"Bearer {given.token.get_secret_value()}"}
         upstream = Upstream(given.name, str(given.url), given.fields, given.budget_s, headers)
-        return UpstreamSource(upstream, self.upstream_client, self.clock)
+        # One client each: a hung system fills its own connections only. Certificates are verified, redirects and the
+        # environment's proxies are not followed.
+        client = httpx.AsyncClient(
+            trust_env=False, follow_redirects=False, limits=httpx.Limits(max_connections=AT_ONCE)
+        )
+        self._upstream_clients.append(client)
+        return UpstreamSource(upstream, client, self.clock)
 
     def _pool(self, name: str) -> Bulkhead:
         pool = Bulkhead(name, POOL_THREADS)
@@ -387,8 +387,8 @@ class House:
             self.self_checks.close()
         if "reports_writer" in self.__dict__:
             await run_blocking(self.reports_writer.close)
-        if "upstream_client" in self.__dict__:
-            await self.upstream_client.aclose()
+        for client in self._upstream_clients:
+            await client.aclose()
 
     def jobs(self) -> list[Job]:
         """What a worker does again and again."""

@@ -144,8 +144,8 @@ def _add_following(router: APIRouter, service: SelfCheckService, guard: Guard) -
     ) -> Response:
         view = await service.view(principal, check_id)
         if view.verdict is None and wait_ms:
-            await service.wait(check_id, wait_ms / 1000)
-            view = await service.view(principal, check_id)
+            done = await service.wait(check_id, wait_ms / 1000)
+            view = done or await service.view(principal, check_id)
         return _answer(view)
 
     @router.get(
@@ -303,8 +303,8 @@ async def _run(
     body = await read_body(request, LIMITS)
     asked = read_request(body)
     check_id = await service.start(principal, asked, idempotency_key=key, parent_id=parent_id)
-    await service.wait(check_id, service.settings.default_wait_s if wait_ms is None else wait_ms / 1000)
-    return _answer(await service.view(principal, check_id))
+    wait_s = service.settings.default_wait_s if wait_ms is None else wait_ms / 1000
+    return _answer(await service.wait(check_id, wait_s) or await service.view(principal, check_id))
 
 
 def _answer(view: CheckView) -> Response:

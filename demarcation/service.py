@@ -123,7 +123,8 @@ class SelfCheckService:
         self._writes = SharedWrites(database, "self-check-writes")
         self._stage_writer = StageWriter(lambda batch: self._write(self._store_events, batch))
         self._reads = Bulkhead("self-check-reads", 4, waiting=5_000)
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[CheckView | None]] = {}
+        self._kept: set[asyncio.Task[None]] = set()
         self._ruleset_kept = False
 
     async def start(
@@ -221,7 +222,9 @@ class SelfCheckService:
 
     # running
 
-    async def _run(self, check: SelfCheck, principal: Principal, deadline: Deadline, started: float) -> None:
+    async def _run(
+        self, check: SelfCheck, principal: Principal, deadline: Deadline, started: float
+    ) -> CheckView | None:
         keeping = asyncio.create_task(self._keep_snapshot(check, principal, deadline))
         stages = Stages(lambda events: self._write_stages(check.id, events))
         try:
@@ -231,14 +234,17 @@ class SelfCheckService:
             case = await self._gather(case, check, deadline, stages)
             verdict = self._decide(case)
             took_ms = round((perf_counter() - started) * 1000)
-            stored = await self._conclude(check, case, verdict, took_ms, stages)
+            view, domain, cause = await self._conclude(check, case, verdict, took_ms, stages)
         except Exception as error:  # the task's edge: nobody awaits it; the sweeper finishes what is left
             _log.error("self-check failed", self_check=check.id, exc_info=error)
+            return None
         else:
-            VERDICTS.labels(stored["domain"], stored["cause"]).inc()
+            VERDICTS.labels(domain, cause).inc()
             VERDICT_SECONDS.observe(perf_counter() - started)
+            return view
         finally:
-            await keeping
+            self._kept.add(keeping)
+            keeping.add_done_callback(self._kept.discard)
 
     def _pending(self) -> tuple[MissingSource, ...]:
         return tuple(
@@ -250,7 +256,9 @@ class SelfCheckService:
         return decide(case, self.rules, self.taxonomy, self.settings.decision)
 
     async def _gather(self, case: CaseFile, check: SelfCheck, deadline: Deadline, stages: Stages) -> CaseFile:
-        reserve_s = min(self.settings.reserve_s, deadline.remaining() / 2)
+        given = self.settings
+        reserve_s = max(given.reserve_s, given.reserve_each_s * len(self._running))
+        reserve_s = min(reserve_s, deadline.remaining() / 2)
         question = Question(check.subscriber_id, check.dimensions, check.service, check.fault_at)
         evidence, peers = list(case.evidence), list(case.peers)
         orders: list[Mapping[str, Any]] = []
@@ -281,7 +289,7 @@ class SelfCheckService:
 
     async def _conclude(
         self, check: SelfCheck, case: CaseFile, verdict: Verdict, took_ms: int, stages: Stages
-    ) -> dict[str, Any]:
+    ) -> tuple[CheckView, str, str]:
         now = self._clock.now()
         bundle = make_bundle(case, self.rules, self.taxonomy, self.settings.decision)
         change = None
@@ -294,9 +302,12 @@ class SelfCheckService:
 
     def _store(
         self, session: Session, check_id: str, conclusion: Conclusion, events: Sequence[StoredEvent]
-    ) -> dict[str, Any]:
+    ) -> tuple[CheckView, str, str]:
         check = repository.lock_check(session, check_id)
-        return store_conclusion(session, check, conclusion, events, self._on_verdict)
+        document = store_conclusion(session, check, conclusion, events, self._on_verdict)
+        session.flush()
+        shown = msgspec.json.decode(msgspec.json.encode(document))
+        return CheckView(check, shown), document["domain"], document["cause"]
 
     def _store_events(self, session: Session, batch: Batch) -> None:
         """Write stages while checks run."""
@@ -318,11 +329,16 @@ class SelfCheckService:
 
     # asking
 
-    async def wait(self, check_id: str, seconds: float) -> None:
-        """Wait until a check is done, at most so long, if it runs in this process. [s]"""
+    async def wait(self, check_id: str, seconds: float) -> CheckView | None:
+        """Wait until a check is done, at most so long, if it runs in this process; the check with its verdict. [s]
+
+        None where it is not done by then, runs elsewhere, or has ended before: `view` tells.
+        """
         task = self._running.get(check_id)
-        if task is not None and seconds > 0:
-            await asyncio.wait({task}, timeout=seconds)
+        if task is None or seconds <= 0:
+            return None
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        return task.result() if done else None
 
     async def view(self, principal: Principal, check_id: str) -> CheckView:
         """A check with its verdict. Raises NotFound for one that this caller may not see."""
@@ -407,7 +423,7 @@ class SelfCheckService:
 
     async def drain(self, seconds: float) -> None:
         """Let running checks end, at most so long; the sweeper of another process finishes the rest. [s]"""
-        running = set(self._running.values())
+        running: set[asyncio.Task[Any]] = {*self._running.values(), *self._kept}
         if running:
             await asyncio.wait(running, timeout=seconds)
 
