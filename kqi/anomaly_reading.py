@@ -20,7 +20,6 @@ from cem.platform.errors import InvalidInput
 from cem.platform.facts import FactStore
 from kqi.anomaly import DETECTOR_VERSION, LEAST_SAMPLES, Anomaly, FeedGap
 from kqi.baseline import FloatArray
-from kqi.catalogue import CATALOGUE
 from kqi.cuts import DISTINCT, cut_for
 from kqi.slices import LEVELS, SEPARATOR, Level
 
@@ -341,9 +340,3 @@ def _keys(level: Level, table: pa.Table) -> pa.Array:
     ]
     joined: pa.Array = pc.binary_join_element_wise(*columns, SEPARATOR)
     return joined
-
-
-def parts_of(name: str) -> tuple[str, ...]:
-    """An indicator and those that its formula needs."""
-    entry = CATALOGUE[name]
-    return tuple(dict.fromkeys((name, *entry.numerators, *entry.denominators)))

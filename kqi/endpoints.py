@@ -3,9 +3,7 @@
 Annotations here are evaluated as they are written, because the framework reads them.
 """
 
-import csv
 from datetime import datetime, timedelta
-from io import StringIO
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -15,13 +13,13 @@ from cem.platform.clock import Clock
 from cem.platform.errors import InvalidInput
 from cem.platform.security import Guard, Permission, Principal
 from kqi import documentation
+from kqi.analysis_endpoints import add_analysis
+from kqi.answers import COUNT, FORMATS, NUMBER, TEXT, TIME, Columns, aware, respond
 from kqi.catalogue import CATALOGUE
 from kqi.cube_reading import MAX_ROWS, CubePage, CubeQuestion, Step
 from kqi.samples import Feed
 from kqi.schemas import CatalogueModel, CubePageModel, SessionModel, TakenModel
 from kqi.service import KqiService
-
-CSV_TYPE = "text/csv"
 
 
 def build_router(service: KqiService, guard: Guard, clock: Clock) -> APIRouter:
@@ -31,6 +29,7 @@ def build_router(service: KqiService, guard: Guard, clock: Clock) -> APIRouter:
         _add_samples(router, service, guard, feed)
     _add_reads(router, service, guard)
     _add_cubes(router, service, guard, clock)
+    add_analysis(router, service, guard, clock)
     return router
 
 
@@ -101,10 +100,11 @@ def _add_cubes(router: APIRouter, service: KqiService, guard: Guard, clock: Cloc
         "/kqi/cubes",
         summary="Indicators by time and dimensions",
         description="Quarter-hour cubes, merged to the time step and the dimensions asked for. Answered from the "
-        "smallest cut that holds them, else (for a day at most) from the samples. `Accept: text/csv` gives CSV. "
+        "smallest cut and the coarsest tier that hold them, else (for a day at most) from the samples. "
+        "`Accept: text/csv` gives CSV, `application/vnd.apache.arrow.stream` an Arrow stream. "
         "Times are cut to quarter hours; `to` is excluded. Without `from` and `to`: the last hour.",
         response_model=CubePageModel,
-        responses={200: {"content": {CSV_TYPE: {"schema": {"type": "string"}}}}},
+        responses=FORMATS,
         dependencies=[Depends(guard.allow(Permission.KQI_READ))],
     )
     async def read_cubes(
@@ -125,7 +125,7 @@ def _add_cubes(router: APIRouter, service: KqiService, guard: Guard, clock: Cloc
             str, Query(description="Dimensions, separated by commas.", examples=["city,source"])
         ] = "",
         step: Annotated[
-            Step, Query(description="Length of a row's time: 15m, 1h, or all of it.")
+            Step, Query(description="Length of a row's time: 15m, 1h, 1d, or all of it.")
         ] = Step.WINDOW,
         limit: Annotated[int, Query(ge=1, le=MAX_ROWS, description="Groups on a page.")] = 1_000,
         offset: Annotated[int, Query(ge=0)] = 0,
@@ -158,10 +158,10 @@ def _add_cubes(router: APIRouter, service: KqiService, guard: Guard, clock: Cloc
             "app_version": app_version,
             "device_type": device_type,
         }
-        until = _aware(end, "to") or clock.now()
+        until = aware(end, "to") or clock.now()
         question = CubeQuestion(
             indicators=tuple(name for part in indicator for name in part.split(",") if name),
-            start=_aware(start, "from") or until - timedelta(hours=1),
+            start=aware(start, "from") or until - timedelta(hours=1),
             end=until,
             service=service_name,
             vantage=vantage,
@@ -172,16 +172,7 @@ def _add_cubes(router: APIRouter, service: KqiService, guard: Guard, clock: Cloc
             offset=offset,
         )
         page = await service.reading(service.cubes, question)
-        if CSV_TYPE in request.headers.get("accept", ""):
-            headers = {} if page.next_offset is None else {"X-Next-Offset": str(page.next_offset)}
-            return Response(_csv(page, question.group_by), media_type=CSV_TYPE, headers=headers)
-        return Response(CubePageModel.of(page).model_dump_json(), media_type="application/json")
-
-
-def _aware(at: datetime | None, name: str) -> datetime | None:
-    if at is not None and at.tzinfo is None:
-        raise InvalidInput(f"`{name}` needs its offset from UTC, as in 2026-11-22T07:00:00Z.")
-    return at
+        return respond(request, CubePageModel.of(page), _columns(page, question.group_by), page.next_offset)
 
 
 _FIGURES = (
@@ -190,25 +181,19 @@ _FIGURES = (
 )  # fmt: skip
 
 
-def _csv(page: CubePage, group_by: tuple[str, ...]) -> str:
-    out = StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["start", *group_by, "indicator", "unit", *_FIGURES])
-    for row in page.rows:
-        entry = CATALOGUE.get(row.indicator)
-        figures = [getattr(row, name) for name in _FIGURES]
-        writer.writerow(
-            [
-                row.start.isoformat(),
-                *(_cell(row.group[name]) for name in group_by),
+def _columns(page: CubePage, group_by: tuple[str, ...]) -> Columns:
+    names = tuple(dict.fromkeys(group_by))
+    kinds = {name: COUNT if name in {"count", "bad", "users", "bad_users"} else NUMBER for name in _FIGURES}
+    return Columns(
+        (("start", TIME), *((name, TEXT) for name in (*names, "indicator", "unit")), *kinds.items()),
+        [
+            (
+                row.start,
+                *(row.group[name] for name in names),
                 row.indicator,
-                entry.unit if entry else "",
-                *("" if figure is None else figure for figure in figures),
-            ]
-        )
-    return out.getvalue()
-
-
-def _cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+                entry.unit if (entry := CATALOGUE.get(row.indicator)) else "",
+                *(getattr(row, name) for name in _FIGURES),
+            )
+            for row in page.rows
+        ],
+    )

@@ -297,6 +297,7 @@ class CubePageModel(_Model):
     rows: list[CubeRowModel]
     next_offset: int | None = Field(description="Ask again with this `offset`; None: that was all.")
     answered_from: str = Field(examples=["source"], description="The cut that answered, or `samples`.")
+    tiers: list[str] = Field(default=[], examples=[["quarter_hour"]], description="Tiers that answered.")
 
     @classmethod
     def of(cls, page: CubePage) -> CubePageModel:
@@ -305,4 +306,5 @@ class CubePageModel(_Model):
             rows=[CubeRowModel.of(row) for row in page.rows],
             next_offset=page.next_offset,
             answered_from=page.answered_from,
+            tiers=list(page.tiers),
         )

@@ -19,13 +19,16 @@ from cem.platform.facts import FactStore
 from cem.platform.group_commit import Entry, GroupCommit
 from cem.platform.security import Permission, Principal, PrincipalKind
 from cem.platform.windows import window_start
+from kqi.anomaly_reading import AnomalyQuestion, AnomalyStore, StoredAnomaly
 from kqi.cube_reading import CubePage, CubeQuestion, CubeReader
 from kqi.peers import PeerCounts, PeerReader
 from kqi.repository import FactsRepository, StoredReport, StoredSample
 from kqi.samples import Feed, Reject, TimeBounds, read_samples
+from kqi.series_reading import SeriesPage, SeriesQuestion, SeriesReader
 from kqi.session_job import HORIZON, SessionJob
 from kqi.sessions import SessionFacts, SessionKey, whole_session
 from kqi.timeline import Timeline
+from kqi.top_reading import TopPage, TopQuestion, TopReader
 from kqi.video import SessionKqi
 
 P = ParamSpec("P")
@@ -117,6 +120,9 @@ class KqiService:
         self._hash_number = hash_number
         self._repository = FactsRepository(store)
         self._cubes = CubeReader(store)
+        self._series = SeriesReader(store)
+        self._top = TopReader(store)
+        self._anomalies = AnomalyStore(store)
         self._peers = PeerReader(store, clock)
         self._sessions = SessionJob(store, clock)
         self._bulkhead = Bulkhead("kqi-read", read_threads)
@@ -158,6 +164,18 @@ class KqiService:
     def cubes(self, question: CubeQuestion) -> CubePage:
         """Answer a question to the cubes. Raises InvalidInput, FactStoreError."""
         return self._cubes.answer(question)
+
+    def series(self, question: SeriesQuestion) -> SeriesPage:
+        """One indicator over time, with its normal band. Raises InvalidInput, FactStoreError."""
+        return self._series.answer(question)
+
+    def top(self, question: TopQuestion) -> TopPage:
+        """The worst groups of a dimension. Raises InvalidInput, FactStoreError."""
+        return self._top.answer(question)
+
+    def anomalies(self, question: AnomalyQuestion) -> tuple[list[StoredAnomaly], int | None]:
+        """A page of what stood out, and the next one's offset. Raises InvalidInput, FactStoreError."""
+        return self._anomalies.answer(question)
 
     def session(self, session_id: str, principal: Principal) -> SessionView:
         """A session with everything known of it.
