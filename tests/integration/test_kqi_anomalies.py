@@ -44,8 +44,13 @@ def clock() -> FakeClock:
 
 
 def traffic(
-    facts: Facts, at: timedelta, clock: FakeClock, rates: dict[str, float], *, without: set[str] = frozenset()
-) -> None:  # type: ignore[assignment]
+    facts: Facts,
+    at: timedelta,
+    clock: FakeClock,
+    rates: dict[str, float],
+    *,
+    without: frozenset[str] = frozenset(),
+) -> None:
     """Forty sessions a cell in the window that begins `at` from `WINDOW`; its cube is built."""
     dice = random.Random(f"{at} {rates}")
     rows: list[dict[str, Any]] = []
@@ -135,7 +140,7 @@ def test_judged_once_and_again_when_its_cube_changes(embedded: Facts, clock: Fak
 
 def test_silence_is_a_gap_of_the_feed(embedded: Facts, clock: FakeClock) -> None:
     history(embedded, clock)
-    traffic(embedded, timedelta(0), clock, {}, without={"c4", "c5", "c6"})
+    traffic(embedded, timedelta(0), clock, {}, without=frozenset({"c4", "c5", "c6"}))
     job(embedded.store, clock).tick()
     gaps = found(embedded.store, kind="feed")
     assert [(row.level, row.dimensions, row.indicator) for row in gaps] == [
