@@ -388,7 +388,7 @@ def demarcate(ctx: click.Context, bundles: Any, rules: Path | None, output: Any)
 
 @main.group()
 def kqi() -> None:
-    """Indicators: files in, scopes that explain a fault out."""
+    """Indicators: the catalogue, files in, scores and explaining scopes out."""
 
 
 @kqi.command("drilldown")
@@ -423,6 +423,31 @@ def kqi_drilldown(
         top=top,
     )
     click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@kqi.command("catalogue")
+@click.option("--service", type=click.Choice(["video", "web", "iot"]), help="Only what this service uses.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "ndjson", "markdown"]), default="table", show_default=True
+)
+def kqi_catalogue(service: str | None, form: str) -> None:
+    """Every indicator: what it means, its unit, formula, thresholds and source."""
+    from kqi.catalogue_listing import render
+
+    click.echo(render(form, service), nl=False)
+
+
+@kqi.command("score")
+@click.argument("sessions", type=click.File("rb"), default="-")
+def kqi_score(sessions: Any) -> None:
+    """Experience score 1-5 of each session line (docs/experience.md); a bad line becomes an error line."""
+    from kqi.experience import score_stream
+
+    bad = 0
+    for line in score_stream(sessions):
+        click.get_binary_stream("stdout").write(line if line.endswith(b"\n") else line + b"\n")
+        bad += "error" in json.loads(line)
+    raise SystemExit(EXIT_FAILED if bad else 0)
 
 
 @kqi.command("import")

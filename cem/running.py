@@ -66,7 +66,8 @@ def run_service(settings: Settings, *, routes: bool, jobs: bool) -> int:
 
         gc.collect()
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
-        started = serve(house.build_app(lifespan, routes=routes), settings, announce)
+        app = house.build_app(lifespan, routes=routes)
+        started = serve(house.front(app) if routes else app, settings, announce)
     _log.info("stopped")
     return 0 if started else 1
 

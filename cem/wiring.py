@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import httpx
 from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cem.access import endpoints as access_endpoints
 from cem.access.audit import AuditLog
@@ -48,6 +49,7 @@ from cem.platform.security import (
     load_keyring,
 )
 from cem.platform.settings import Settings, UpstreamSettings
+from cem.platform.web import CollectorCors, ObservedRequests
 from cem.worker import Job
 from demarcation import endpoints as demarcation_endpoints
 from demarcation.gather import Source
@@ -60,12 +62,15 @@ from demarcation.taxonomy import Taxonomy, load_taxonomy
 from demarcation.upstreams import AT_ONCE, Upstream, UpstreamSource
 from demarcation.verdict_reading import VerdictReading
 from kqi import endpoints as kqi_endpoints
+from kqi.anomaly_job import AnomalyJob
 from kqi.cubes import CubeJob
+from kqi.rollup import RollupJob
 from kqi.service import KqiLimits, KqiService
 from kqi.session_job import SessionJob
 from kqi.writer import open_samples_writer
 from sdk_ingest import endpoints as ingest_endpoints
-from sdk_ingest.lane import install_reports_lane
+from sdk_ingest.lane import PATH as REPORTS_PATH
+from sdk_ingest.lane import ReportsLane
 from sdk_ingest.parsing import IngestLimits
 from sdk_ingest.service import IngestService
 from sdk_ingest.writer import open_writer as open_reports_writer
@@ -405,6 +410,8 @@ class House:
         return [
             Job("sessions", SessionJob(self.facts, self.clock).tick, every_s),
             Job("cubes", CubeJob(self.facts, self.clock).tick, every_s),
+            Job("rollup", RollupJob(self.facts, self.clock).tick, every_s),
+            Job("anomalies", AnomalyJob(self.facts, self.clock).tick, every_s),
             Job("self-check-sweep", sweeper.tick, every_s),
             Job("window-closing", WindowCloser(self.database, self.clock, self.policy).tick, every_s),
         ]
@@ -447,12 +454,22 @@ class House:
         self, lifespan: Callable[[], AbstractAsyncContextManager[None]], *, routes: bool = True
     ) -> FastAPI:
         """The web application; without `routes` only health and metrics."""
-        app = create_app(
+        return create_app(
             self.settings, self.guard, self.routers() if routes else [], self.readiness(), lifespan
         )
-        if routes:
-            install_reports_lane(app, self.ingest, self.guard)
-        return app
+
+    def front(self, app: FastAPI) -> ASGIApp:
+        """What the server calls: reports take their short lane, everything else the application."""
+        lane: ASGIApp = ReportsLane(app, self.ingest, self.guard)
+        if self.settings.cors_origins:
+            lane = CollectorCors(lane, origins=self.settings.cors_origins, prefixes=(REPORTS_PATH,))
+        lane = ObservedRequests(lane)
+
+        async def _front(scope: Scope, receive: Receive, send: Send) -> None:
+            short = scope["type"] == "http" and scope["path"] == REPORTS_PATH and scope["method"] == "POST"
+            await (lane if short else app)(scope, receive, send)
+
+        return _front
 
     def readiness(self) -> Readiness:
         """What must answer before traffic should come."""

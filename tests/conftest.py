@@ -95,7 +95,9 @@ def postgres_url() -> Iterator[str]:
     )
     url = f"postgresql://cem@127.0.0.1:{port}/postgres"
     try:
-        engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool)
+        engine = sa.create_engine(
+            url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool
+        )
         deadline = datetime.now(UTC) + timedelta(seconds=60)
         while True:
             try:

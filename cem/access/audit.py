@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,6 +14,7 @@ from cem.access.models import AuditEntry
 from cem.access.records import AuditRecord
 from cem.platform.clock import Clock
 from cem.platform.db import Database, new_id
+from cem.platform.observe import REQUEST_ID
 from cem.platform.security import Principal
 
 _LIKE_A_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{5,18}[0-9]")
@@ -36,8 +36,7 @@ class AuditFilter:
 
 def current_request_id() -> str | None:
     """The request id that the application bound for logging, if any."""
-    value = structlog.contextvars.get_contextvars().get("request_id")
-    return None if value is None else str(value)
+    return REQUEST_ID.get()
 
 
 class AuditLog:

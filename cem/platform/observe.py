@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -34,6 +36,17 @@ JOB_LAST_SUCCESS = Gauge(
 )
 
 
+REQUEST_ID: ContextVar[str | None] = ContextVar("cem_request_id", default=None)
+"""Id of the request that is being answered; goes into every line and problem object."""
+
+
+def _add_request_id(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        line["request_id"] = request_id
+    return line
+
+
 def configure_logging(level: str, *, as_json: bool) -> None:
     """Send every log line to standard error, as JSON or readable, with the bound request id.
 
@@ -45,7 +58,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         One JSON object a line; otherwise for a person's eyes.
     """
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -22,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cem.platform.errors import PROBLEM_MEDIA_TYPE, CemError, InternalError, InvalidInput
-from cem.platform.observe import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS, get_logger
+from cem.platform.observe import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS, REQUEST_ID, get_logger
 
 _log = get_logger("cem.http")
 _LEVEL = logging.getLogger("cem.http")  # asked before a line is put together: it stands before every report
@@ -52,8 +51,7 @@ class ObservedRequests:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        REQUEST_ID.set(request_id)
         status = 500
         started = time.perf_counter()
 

@@ -60,7 +60,9 @@ def test_the_analysis_of_a_fault(room: Room) -> None:
     assert (row["count"], row["users"], page["answered_from"]) == (40, 40, "cell")
     assert row["mean"] > 0.5 > row["band"]["high"] > row["band"]["expected"] > row["band"]["low"]
     assert row["band"]["basis"] == "weeks"
-    hourly = room.get(f"/v1/kqi/series?indicator=failed&service=video&{filters}&{RANGE}&step=1h").json()["rows"]
+    hourly = room.get(f"/v1/kqi/series?indicator=failed&service=video&{filters}&{RANGE}&step=1h").json()[
+        "rows"
+    ]
     assert [(one["mean"], one["band"]["basis"]) for one in hourly] == [(row["mean"], "weeks")]
 
     ranked = room.get(f"/v1/kqi/top?indicator=failed&dimension=cell&service=video&{RANGE}").json()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from cem.platform.observe import configure_logging, get_logger
+from cem.platform.observe import REQUEST_ID, configure_logging, get_logger
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def _restored() -> Iterator[None]:
     yield
     root.handlers, root.level = handlers, level
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    REQUEST_ID.set(None)
 
 
 def _fail(secret: str) -> None:
@@ -39,7 +39,7 @@ def test_a_traceback_shows_no_variables(as_json: bool, capsys: pytest.CaptureFix
 
 def test_lines_are_json_with_the_request_id(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", as_json=True)
-    structlog.contextvars.bind_contextvars(request_id="r-1234567")
+    REQUEST_ID.set("r-1234567")
     get_logger("test.json").info("did", items=3)
     logging.getLogger("other.library").warning("said %s", "so")
     ours, theirs = (json.loads(line) for line in capsys.readouterr().err.splitlines())
