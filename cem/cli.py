@@ -445,7 +445,7 @@ def kqi_score(sessions: Any) -> None:
 
     bad = 0
     for line in score_stream(sessions):
-        click.get_binary_stream("stdout").write(line if line.endswith(b"\n") else line + b"\n")
+        sys.stdout.buffer.write(line if line.endswith(b"\n") else line + b"\n")
         bad += "error" in json.loads(line)
     raise SystemExit(EXIT_FAILED if bad else 0)
 
