@@ -28,7 +28,7 @@ HORIZON = timedelta(hours=72)
 BUILDS_PER_TICK = 6
 """Windows built in one unit of work. [1] Chosen here: a unit stays below a few seconds, and the newest windows
 come first, so that a history being loaded does not hold up the present."""
-BUSY_SHARE = 0.3
+BUSY_SHARE = 0.15
 """Most of the time that rebuilding may take of one processor. [1] Chosen here."""
 LEAST_REST_S = 3.0
 """[s] Chosen here: a console that shows the present quarter hour is at most some seconds behind."""

@@ -39,7 +39,7 @@ STEPS_PER_TICK = 2
 """Chosen here: a unit stays below a few seconds; the latest sessions come first, so that a history being loaded does
 not hold up the present."""
 
-BUSY_SHARE = 0.3
+BUSY_SHARE = 0.2
 LEAST_REST_S = 0.5
 """[s] Chosen here: with the share above, a session is seen about a second after its events."""
 
