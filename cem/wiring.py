@@ -212,6 +212,18 @@ class House:
             self.database, self.clock, self.audit, self.passwords, forget=self.authenticator.forget
         )
 
+    def _writer(self, open_writer: Callable[..., GroupCommit]) -> GroupCommit:
+        """A room's group commit, by the house's settings, closed with the house."""
+        writer = open_writer(
+            self.facts,
+            self.clock,
+            exclusive=self.settings.embedded_kqi,
+            gather_ms=self.settings.commit_delay_ms,
+            max_waiting=self.settings.queue_items,
+        )
+        self._closing.callback(writer.close)
+        return writer
+
     # what terminals send
 
     @cached_property
@@ -230,15 +242,7 @@ class House:
     @cached_property
     def reports_writer(self) -> GroupCommit:
         """The one writer of reports and player events in this process."""
-        writer = open_reports_writer(
-            self.facts,
-            self.clock,
-            exclusive=self.settings.embedded_kqi,
-            gather_ms=self.settings.commit_delay_ms,
-            max_waiting=self.settings.queue_items,
-        )
-        self._closing.callback(writer.close)
-        return writer
+        return self._writer(open_reports_writer)
 
     @cached_property
     def ingest(self) -> IngestService:
@@ -250,15 +254,7 @@ class House:
     @cached_property
     def samples_writer(self) -> GroupCommit:
         """The one writer of samples in this process."""
-        writer = open_samples_writer(
-            self.facts,
-            self.clock,
-            exclusive=self.settings.embedded_kqi,
-            gather_ms=self.settings.commit_delay_ms,
-            max_waiting=self.settings.queue_items,
-        )
-        self._closing.callback(writer.close)
-        return writer
+        return self._writer(open_samples_writer)
 
     @cached_property
     def kqi(self) -> KqiService:

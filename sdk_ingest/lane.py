@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastapi import FastAPI, Request
-from starlette.middleware import Middleware
+from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -78,9 +77,3 @@ class ReportsLane:
         return answer_of(
             await self._service.reports(principal, body, request.headers.get("content-type", ""))
         )
-
-
-def install_reports_lane(app: FastAPI, service: IngestService, guard: Guard) -> None:
-    """Put the lane behind every other middleware of `app`: requests are measured and opened to other origins
-    before it."""
-    app.user_middleware.append(Middleware(ReportsLane, service=service, guard=guard))

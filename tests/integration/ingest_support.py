@@ -22,7 +22,7 @@ from cem.platform.security import (
 )
 from cem.platform.web import install_problem_details
 from sdk_ingest.endpoints import build_router
-from sdk_ingest.lane import install_reports_lane
+from sdk_ingest.lane import ReportsLane
 from sdk_ingest.parsing import IngestLimits
 from sdk_ingest.service import IngestService
 from sdk_ingest.writer import open_writer
@@ -89,7 +89,7 @@ def collector(
     guard = Guard(_authenticate)
     app.include_router(build_router(service, guard))
     if lane:
-        install_reports_lane(app, service, guard)
+        app.add_middleware(ReportsLane, service=service, guard=guard)
     with WebClient(app) as client:
         yield client
     service.close()
